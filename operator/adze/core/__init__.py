@@ -1,0 +1,1 @@
+"""What adze decides. Pure: no I/O, no clock, no chance; `planner.plan` is the file to read first."""

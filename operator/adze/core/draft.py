@@ -1,0 +1,110 @@
+"""A run's next status while the rules work on it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from adze.core import values
+from adze.core.model import Attempt, Phase, Run, StepStatus
+from adze.core.observed import Observed
+from adze.core.pods import Pod
+from adze.core.policy import Policy
+from adze.core.revision import Node, Revision, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A Kubernetes Event to post once the status stands."""
+
+    type: str
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class Draft:
+    """Rules read and change this; nothing outside it changes. One draft lives for one plan."""
+
+    run: Run
+    revision: Revision
+    observed: Observed
+    now: datetime
+    policy: Policy
+    steps: dict[str, StepStatus]
+    input: dict[str, Any]
+    notices: list[Notice] = field(default_factory=list)
+    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wake: datetime | None = None
+    firm: bool = False
+    ripe: datetime | None = None
+    needs_pods: bool = False
+
+    def put(self, status: StepStatus) -> None:
+        """Set a step's status; it's written in this pass."""
+        if status != self.steps.get(status.name):
+            self.steps[status.name] = status
+            self.firm = True
+
+    def put_when_ripe(self, status: StepStatus, ripe: datetime) -> None:
+        """Set a step's status, but let the write wait until `ripe` unless another is due: it's news, no decision."""
+        if status != self.steps[status.name]:
+            self.steps[status.name] = status
+            self.ripe = min(self.ripe or ripe, ripe)
+
+    def wake_at(self, moment: datetime) -> None:
+        """Plan again at that moment at the latest."""
+        self.wake = min(self.wake or moment, moment)
+
+    def say(self, kind: str, reason: str, message: str) -> None:
+        """Post a Kubernetes Event (Normal or Warning)."""
+        self.notices.append(Notice(kind, reason, message))
+
+    def pod(self, attempt: Attempt) -> Pod | None:
+        """The Pod of an attempt as last seen. A Pod that the run doesn't own is nobody's attempt."""
+        pod = self.observed.pods.get(attempt.pod)
+        return pod if pod and pod.owned_by(self.run.metadata.uid) else None
+
+    def values(self) -> values.Values:
+        """What expressions see."""
+        return values.Values(self.run, self.input, self.steps)
+
+    def nodes(self, stage: Stage) -> list[Node]:
+        """The steps of a stage that are part of this run so far."""
+        return [node for node in self.revision.stage(stage) if node.name in self.steps]
+
+    def ended(self, stage: Stage) -> bool:
+        """Whether every step of a stage is final."""
+        return all(self.steps[node.name].phase.final for node in self.nodes(stage))
+
+    def failed(self, stage: Stage) -> list[StepStatus]:
+        """The steps of a stage that failed, and those that the run's deadline ended."""
+        statuses = [self.steps[node.name] for node in self.nodes(stage)]
+        return [
+            status
+            for status in statuses
+            if status.phase is Phase.FAILED or (status.phase is Phase.CANCELLED and status.reason == DEADLINE)
+        ]
+
+    def quiet(self) -> bool:
+        """Whether no Pod of this run can still run. All its attempts are closed."""
+        return all(self.over(attempt) for status in self.steps.values() for attempt in status.attempts)
+
+    def over(self, attempt: Attempt) -> bool:
+        """Whether the Pod of a closed attempt can no longer run.
+
+        An outcome was read from a Pod that has ended. A withdrawn attempt's Pod may not even be known here yet: only
+        a LIST made after the withdrawal tells, and this asks for it.
+        """
+        pod = self.pod(attempt)
+        if pod and not pod.ended:
+            return False
+        if attempt.reason not in WITHDRAWN or self.observed.fresh:
+            return True
+        self.needs_pods = True
+        return False
+
+
+CANCELLED = "Cancelled"
+DEADLINE = "DeadlineExceeded"
+WITHDRAWN = frozenset({CANCELLED, DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"})
+"""Reasons of attempts that were ended by us while their Pod may still run."""

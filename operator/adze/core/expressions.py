@@ -1,0 +1,236 @@
+"""CEL: compile with types, evaluate with only what an expression names, and `${…}` in texts.
+
+The one module that knows the CEL library. Its rules come from the CEL specification
+(github.com/google/cel-spec); evaluation is bounded by the library.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import msgspec
+from cel_expr_python import cel
+
+Type = cel.Type
+STRING, INT, DYN, BOOL = Type.STRING, Type.INT, Type.DYN, Type.BOOL
+OBJECT = Type.Map(Type.STRING, Type.DYN)
+
+_LITERAL = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
+_COMPILE_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+_STEP = re.compile(rf"{_LITERAL}|\bsteps\.([a-z][-a-z0-9]*)")
+
+
+class ExpressionError(ValueError):
+    """An expression that can't be compiled, or that failed; `place` is line:column or empty."""
+
+    def __init__(self, message: str, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place
+
+
+def type_of(schema: Mapping[str, Any]) -> Any:
+    """The CEL type of values of a JSON Schema; DYN where CEL's static types would refuse sensible code.
+
+    A `number` is DYN: CEL has no comparison of double and int constants, and JSON doesn't tell 5 from 5.0.
+    """
+    match schema.get("type"):
+        case "string":
+            return STRING
+        case "integer":
+            return INT
+        case "boolean":
+            return BOOL
+        case "object":
+            return OBJECT
+        case "array":
+            items = schema.get("items")
+            return Type.List(type_of(items) if isinstance(items, Mapping) else DYN)
+    return DYN
+
+
+class Lookup(Protocol):
+    """Where an expression's variables come from: a mapping, or something that computes them when asked."""
+
+    def __contains__(self, name: str, /) -> bool: ...
+    def __getitem__(self, name: str, /) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled expression and the variables that it reads."""
+
+    source: str
+    variables: tuple[str, ...]
+    compiled: Any
+
+    def __call__(self, values: Lookup) -> Any:
+        """Evaluate; `values` is asked only for the variables that the expression reads."""
+        answer = self.compiled.eval(data={name: values[name] for name in self.variables if name in values})
+        if answer.type() == Type.ERROR:
+            raise ExpressionError(f"{self.source}: {_readable(str(answer.plain_value()))}")
+        return answer.plain_value()
+
+
+def _readable(message: str) -> str:
+    return re.sub(r"^[A-Z_]+ : ", "", message)
+
+
+class Scope:
+    """The variables that an expression may read, with their types. A step's dashes become underscores in CEL."""
+
+    def __init__(self, variables: Mapping[str, Any], known_steps: frozenset[str] = frozenset()) -> None:
+        self.variables = variables
+        self.known_steps = known_steps
+        self._env = cel.NewEnv(variables=dict(variables))
+
+    def program(self, source: str, want: Any = DYN) -> Program:
+        """Compile `source`, which must give `want`; ExpressionError says what and where."""
+        text = _underscored(source)
+        try:
+            compiled = self._env.compile(text)
+        except RuntimeError as error:
+            raise self._explained(str(error)) from None
+        if want != DYN and compiled.return_type() not in (want, DYN):
+            raise ExpressionError(
+                f"must give {want.name().lower()}, not {compiled.return_type().name().lower()}", "1:1"
+            )
+        bare = re.sub(_LITERAL, "''", text)
+        read = [name for name in self.variables if re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", bare)]
+        return Program(source, tuple(read), compiled)
+
+    def _explained(self, error: str) -> ExpressionError:
+        found = _COMPILE_ERROR.search(error)
+        if not found:
+            return ExpressionError(error)
+        line, column, message = found.groups()
+        message = message.split(" (in container")[0]
+        reference = re.match(r"undeclared reference to '(\w+)(?:\.(\w+))?(?:\.(\w+))?", message)
+        if reference:
+            root, second, third = reference.groups()
+            step = (second or "").replace("_", "-")
+            if root != "steps" or not second:
+                roots = sorted({name.split(".")[0] for name in self.variables})
+                message = f"unknown name {root!r}; here are known: {', '.join(roots)}"
+            elif f"steps.{second}.output" in self.variables:
+                message = f"a step has output, phase and error, not {third!r}"
+            elif step in self.known_steps:
+                message = f"step {step!r} is not upstream of this one: add it to parents"
+            else:
+                message = f"there is no step {step!r}"
+        return ExpressionError(message, f"{line}:{column}")
+
+
+def _underscored(source: str) -> str:
+    """`steps.send-email` as `steps.send_email`, of the same length so that columns stay true."""
+    return _STEP.sub(lambda found: found[0].replace("-", "_") if found[1] else found[0], source)
+
+
+def variable(step: str, member: str) -> str:
+    """The CEL variable for a step's output, phase or error."""
+    return f"steps.{step.replace('-', '_')}.{member}"
+
+
+def fields_read(source: str, owner: str) -> Iterator[str]:
+    """Names of the fields of `owner` (such as `input`) that an expression reads by dot."""
+    bare = re.sub(_LITERAL, "''", _underscored(source))
+    yield from re.findall(rf"(?<![\w.]){re.escape(owner)}\.([A-Za-z_]\w*)", bare)
+
+
+def _pieces(text: str) -> Iterator[str | tuple[str, int]]:
+    """Literal pieces, and (expression, offset) for each `${…}`; `$${` is a literal `${`."""
+    position = 0
+    for found in re.finditer(r"\$?\$\{", text):
+        if found.start() < position:
+            continue
+        yield text[position : found.start()]
+        if found[0] == "$${":
+            yield "${"
+            position = found.end()
+            continue
+        end = _closing_brace(text, found.end())
+        yield text[found.end() : end], found.end()
+        position = end + 1
+    yield text[position:]
+
+
+def _closing_brace(text: str, start: int) -> int:
+    depth = 0
+    for token in re.finditer(rf"{_LITERAL}|[{{}}]", text[start:]):
+        if token[0] == "}" and depth == 0:
+            return start + token.start()
+        depth += {"{": 1, "}": -1}.get(token[0], 0)
+    raise ExpressionError("${ has no closing brace", f"1:{start - 1}")
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A text with `${…}`, or any JSON value that holds such texts."""
+
+    value: Any
+    programs: Mapping[str, tuple[str | Program, ...]]
+
+    def sources(self) -> Iterator[str]:
+        """The expressions in it."""
+        for pieces in self.programs.values():
+            yield from (piece.source for piece in pieces if isinstance(piece, Program))
+
+    def render(self, values: Lookup) -> Any:
+        """The value with each text filled in. A text that is one `${…}` and nothing else keeps its type."""
+        return self._fill(self.value, values)
+
+    def text(self, values: Lookup) -> str:
+        """The value as text: strings as they are, everything else as JSON."""
+        return as_text(self.render(values))
+
+    def _fill(self, value: Any, values: Lookup) -> Any:
+        if isinstance(value, str):
+            pieces = self.programs.get(value)
+            if pieces is None:
+                return value
+            if len(pieces) == 1 and isinstance(pieces[0], Program):
+                return pieces[0](values)
+            return "".join(piece if isinstance(piece, str) else as_text(piece(values)) for piece in pieces)
+        if isinstance(value, Mapping):
+            return {key: self._fill(member, values) for key, member in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._fill(member, values) for member in value]
+        return value
+
+
+def template(value: Any, scope: Scope) -> Template:
+    """Compile each `${…}` in `value`; ExpressionError's column counts within the text."""
+    programs: dict[str, tuple[str | Program, ...]] = {}
+    for text in _texts(value):
+        if "${" not in text:
+            continue
+        pieces: list[str | Program] = []
+        for piece in _pieces(text):
+            if isinstance(piece, str):
+                pieces += [piece] if piece else []
+                continue
+            source, offset = piece
+            try:
+                pieces.append(scope.program(source))
+            except ExpressionError as error:
+                line, _, column = error.place.partition(":")
+                place = f"{line}:{int(column) + offset}" if line == "1" else error.place
+                raise ExpressionError(str(error), place) from None
+        programs[text] = tuple(pieces)
+    return Template(value, programs)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for member in value.values():
+            yield from _texts(member)
+    elif isinstance(value, list | tuple):
+        for member in value:
+            yield from _texts(member)
+
+
+def as_text(value: Any) -> str:
+    """A string as it is, everything else as JSON."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

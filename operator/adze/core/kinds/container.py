@@ -1,0 +1,17 @@
+"""The container step: an image with its own command."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from adze.core.kinds.base import Content, literals
+from adze.core.model import Step
+from adze.core.policy import Policy
+
+
+def content(step: Step, texts: Mapping[str, Any], _policy: Policy) -> Content:
+    """The image as it is, with the step's command and arguments."""
+    return Content(
+        image=step.image or "",
+        command=literals(step.command, texts["command"]),
+        args=literals(step.args, texts["args"]),
+    )

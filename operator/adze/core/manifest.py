@@ -1,0 +1,146 @@
+"""The Pod of one attempt. Any image works: nothing is injected, no rights are needed in the step."""
+
+import math
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from adze.core import kinds, names
+from adze.core.model import API_VERSION, Attempt, Run, StepStatus
+from adze.core.policy import Policy
+from adze.core.revision import Node, Revision, Stage
+from adze.core.values import Values, error, run_values
+
+DIRECTORY = "/adze"
+OUTPUT_PATH = "/dev/termination-log"
+CONTEXT_LIMIT = 200 * 1024
+"""Bytes of context and script together: all annotations of an object may hold 256 KiB."""
+
+_FILES = {"context.json": names.CONTEXT, "script": names.SCRIPT}
+
+
+class TooLarge(ValueError):
+    """A step whose files don't fit in its Pod."""
+
+
+def build(run: Run, revision: Revision, node: Node, attempt: Attempt, values: Values, policy: Policy) -> dict[str, Any]:
+    """The manifest. ExpressionError if a `${…}` fails, TooLarge if context and script don't fit."""
+    texts = node.texts.render(values)
+    content = kinds.content(node.step, texts, policy)
+    files = {"context.json": context(run, node, attempt, values), **content.files}
+    size = sum(len(text.encode()) for text in files.values())
+    if size > CONTEXT_LIMIT:
+        raise TooLarge(f"context and script take {size} bytes; {CONTEXT_LIMIT} fit: hand over less, or a reference")
+    labels = {
+        names.MANAGED_BY: "adze",
+        names.RUN: names.label(run.metadata.name),
+        names.RUN_UID: run.metadata.uid,
+        names.STEP: node.name,
+        names.ATTEMPT: str(attempt.number),
+    }
+    if run.spec.workflow:
+        labels[names.WORKFLOW] = names.label(run.spec.workflow)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": attempt.pod,
+            "namespace": run.metadata.namespace,
+            "labels": labels,
+            "annotations": {_FILES[name]: text for name, text in files.items()},
+            "finalizers": [names.FINALIZER],
+            "ownerReferences": [owner(run)],
+        },
+        "spec": spec(run, node, attempt, texts["env"], content),
+    }
+
+
+def owner(run: Run) -> dict[str, Any]:
+    """The reference that lets Kubernetes delete the Pods with their run."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "WorkflowRun",
+        "name": run.metadata.name,
+        "uid": run.metadata.uid,
+        "controller": True,
+    }
+
+
+def spec(run: Run, node: Node, attempt: Attempt, env: Mapping[str, Any], content: kinds.Content) -> dict[str, Any]:
+    """The Pod's spec: gated, without a token, with as few rights as any image can live with."""
+    step = node.step
+    container: dict[str, Any] = {
+        "name": names.MAIN,
+        "image": content.image,
+        "env": [*_own_env(run, node, attempt), *_user_env(node, env)],
+        "terminationMessagePath": OUTPUT_PATH,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": "adze", "mountPath": DIRECTORY, "readOnly": True}],
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+    }
+    optional = {
+        "command": content.command,
+        "args": content.args,
+        "imagePullPolicy": step.image_pull_policy,
+        "envFrom": list(step.env_from) if step.env_from else None,
+        "resources": step.resources,
+    }
+    container |= {field: value for field, value in optional.items() if value is not None}
+    items = [
+        {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{_FILES[name]}']"}}
+        for name in ("context.json", *content.files)
+    ]
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "schedulingGates": [{"name": names.GATE}],
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [container],
+        "volumes": [{"name": "adze", "downwardAPI": {"items": items}}],
+    }
+    if node.timeout:
+        # A backstop for when no operator runs; it counts from the kubelet's acceptance, so image pulls are in it.
+        pod["activeDeadlineSeconds"] = math.ceil((node.timeout + node.start_timeout) / timedelta(seconds=1))
+    return pod
+
+
+def _own_env(run: Run, node: Node, attempt: Attempt) -> list[dict[str, str]]:
+    values = {
+        "ADZE_CONTEXT": f"{DIRECTORY}/context.json",
+        "ADZE_OUTPUT": OUTPUT_PATH,
+        "ADZE_RUN": run.metadata.name,
+        "ADZE_STEP": node.name,
+        "ADZE_ATTEMPT": str(attempt.number),
+    }
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def _user_env(node: Node, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"name": variable.name, "value": kinds.literal(variable.value, values[variable.name])}
+        if variable.value is not None
+        else {"name": variable.name, "valueFrom": variable.value_from}
+        for variable in node.step.env
+    ]
+
+
+def context(run: Run, node: Node, attempt: Attempt, values: Values) -> str:
+    """What the step reads from /adze/context.json: input, its parents' results, and who it is."""
+    parents = node.step.parents if node.stage is Stage.GRAPH else tuple(values.steps)
+    return msgspec.json.encode(
+        {
+            "input": values.input,
+            "steps": {name: _result(values.steps[name]) for name in parents if name != node.name},
+            "run": run_values(run),
+            "step": node.name,
+            "attempt": attempt.number,
+        }
+    ).decode()
+
+
+def _result(status: StepStatus) -> dict[str, Any]:
+    result = {"output": status.output or {}, "phase": status.phase.value}
+    return {**result, "error": error(status)} if error(status) else result

@@ -1,0 +1,32 @@
+"""What a plan is made from besides the run itself."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from adze.core.pods import Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the API server refused to create a Pod. A lasting refusal would be repeated for ever: the attempt fails."""
+
+    reason: str
+    message: str
+    lasting: bool
+    pause: timedelta
+    retry_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The Pods of one run as they were last seen.
+
+    `fresh` says that `pods` is a quorum LIST made after the run was read; until then a Pod that isn't here may exist.
+    `vanished` names Pods that were seen and then disappeared with their finalizer on.
+    """
+
+    pods: Mapping[str, Pod] = field(default_factory=dict)
+    fresh: bool = False
+    vanished: frozenset[str] = frozenset()
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)

@@ -1,0 +1,301 @@
+"""What to do about a run: read this file first.
+
+`begin` freezes a new run to a workflow. `plan` takes a run and what is observed of its Pods, asks the rules in order
+(`rules.RULES`), sums up, and returns the next status, what to tell people, and when to look again. `chores` then says
+what a status that stands asks for among the Pods. All of it is a function of its arguments: the same in the operator,
+in the simulator and in a test.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from adze.core import conditions, duration
+from adze.core import revision as revisions
+from adze.core.draft import CANCELLED, DEADLINE, WITHDRAWN, Draft, Notice
+from adze.core.expressions import ExpressionError
+from adze.core.model import Phase, Run, RunStatus, StepStatus, Workflow, WorkflowSpec
+from adze.core.observed import Observed, Refusal
+from adze.core.pods import Pod
+from adze.core.policy import Policy
+from adze.core.revision import InvalidWorkflow, Revision, Stage
+from adze.core.rules import RULES
+from adze.core.schema import Mismatch
+
+WORKFLOW_PATIENCE = timedelta(seconds=60)
+"""How long a run waits for a Workflow that isn't there: one `kubectl apply` may bring both in any order."""
+SIDE_PATIENCE = timedelta(seconds=10)
+"""How long side containers may outlive a step's own. A Pod's phase follows its last container by some 100 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The decision about one run.
+
+    `status` is None when nothing is worth writing. `needs_pods` asks for a quorum LIST of the run's Pods and another
+    plan. `expired` says that retention has run out. `manifests` are those of attempts claimed in `status`, by Pod name.
+    """
+
+    status: RunStatus | None = None
+    notices: tuple[Notice, ...] = ()
+    manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wake: datetime | None = None
+    needs_pods: bool = False
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chores:
+    """What a status that stands asks for among the Pods."""
+
+    create: tuple[str, ...] = ()
+    open: tuple[Pod, ...] = ()
+    release: tuple[Pod, ...] = ()
+    delete: tuple[Pod, ...] = ()
+    wake: datetime | None = None
+
+
+def begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
+    """The first plan of a run: refuse it, let it wait, or freeze it to its workflow with every step Pending.
+
+    `workflow` must come from a quorum GET: what the user applied before the run is what runs.
+    """
+    spec = run.spec.workflow_spec or (workflow.spec if workflow else None)
+    if spec is None:
+        return _without_workflow(run, now)
+    try:
+        revision = revisions.compile_workflow(spec)
+    except InvalidWorkflow as error:
+        return _refuse(run, now, "InvalidWorkflow", str(error))
+    if run.spec.cancel:
+        return _refuse(run, now, CANCELLED, "the run was cancelled before it started", Phase.CANCELLED)
+    try:
+        if revision.input:
+            revision.input.check(run.spec.input or {}, "spec.input")
+    except Mismatch as mismatch:
+        return _refuse(run, now, "InvalidInput", str(mismatch))
+    if run.spec.suspend:
+        message = "spec.suspend is true: set it to false to start"
+        return Plan(status=_if_new(run, _summary(run, Phase.PENDING, "Suspended", message, now)))
+    status = RunStatus(
+        start_time=now,
+        revision=revision.digest,
+        workflow_spec=_plain(spec),
+        steps=tuple(StepStatus(name=node.name) for node in revision.stage(Stage.GRAPH)),
+    )
+    return Plan(status=status)
+
+
+def _plain(spec: WorkflowSpec) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(spec)
+    return plain
+
+
+def _without_workflow(run: Run, now: datetime) -> Plan:
+    deadline = (run.metadata.creation_timestamp or now) + WORKFLOW_PATIENCE
+    message = f"there is no Workflow {run.spec.workflow!r} in namespace {run.metadata.namespace!r}"
+    if now >= deadline or run.spec.cancel:
+        return _refuse(run, now, "WorkflowNotFound", f"{message}: apply it, then create the run again")
+    waiting = f"{message}; waiting {duration.show(WORKFLOW_PATIENCE)} for it"
+    return Plan(status=_if_new(run, _summary(run, Phase.PENDING, "WorkflowNotFound", waiting, now)), wake=deadline)
+
+
+def _refuse(run: Run, now: datetime, reason: str, message: str, phase: Phase = Phase.FAILED) -> Plan:
+    status = msgspec.structs.replace(_summary(run, phase, reason, message[:4096], now), finish_time=now)
+    return Plan(status=status, notices=(Notice("Warning", reason, message[:1000]),))
+
+
+def _if_new(run: Run, status: RunStatus) -> RunStatus | None:
+    return status if status != run.status else None
+
+
+def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy: Policy) -> Plan:
+    """The next status of a run that has begun, and when to look again."""
+    if run.status.phase.final:
+        return _retire(run, revision, now)
+    draft = Draft(
+        run=run,
+        revision=revision,
+        observed=observed,
+        now=now,
+        policy=policy,
+        steps={status.name: status for status in run.status.steps},
+        input=run_input(run, revision),
+    )
+    for rule in RULES:
+        rule(draft)
+    status = _sum_up(draft)
+    if draft.needs_pods and not draft.firm:
+        # Nothing to record before the LIST that decides what comes next.
+        return Plan(needs_pods=True, wake=draft.wake)
+    if status == run.status:
+        return Plan(wake=draft.wake)
+    if not draft.firm and status.observed_generation == run.status.observed_generation and not status.phase.final:
+        ripe = draft.ripe or now
+        if now < ripe:
+            return Plan(wake=min(draft.wake or ripe, ripe))
+    return Plan(
+        status=status,
+        notices=tuple(draft.notices),
+        manifests=draft.manifests,
+        wake=draft.wake,
+        needs_pods=draft.needs_pods,
+    )
+
+
+def run_input(run: Run, revision: Revision) -> dict[str, Any]:
+    """The input with the defaults of its schema; `begin` has checked it."""
+    given = run.spec.input or {}
+    return revision.input.check(given, "spec.input") if revision.input else dict(given)
+
+
+def _sum_up(draft: Draft) -> RunStatus:
+    """The run's own fields from its steps'; the end, once every stage has ended and nothing can still run."""
+    run = draft.run
+    steps = tuple(draft.steps[node.name] for node in draft.revision.nodes.values() if node.name in draft.steps)
+    phase, reason, message = _verdict(draft)
+    output = None
+    if phase.final:
+        output, problem = _output(draft)
+        if problem and phase is Phase.SUCCEEDED:
+            phase, reason, message = Phase.FAILED, "ExpressionError", problem
+        draft.say(*_farewell(phase, reason, message, draft))
+    total = len(steps) + sum(node.name not in draft.steps for node in draft.revision.stage(Stage.FINALLY))
+    progress = f"{sum(status.phase.final for status in steps)}/{total}"
+    summary = _summary(run, phase, reason, message, draft.now)
+    return msgspec.structs.replace(
+        summary,
+        steps=steps,
+        progress=progress,
+        output=output,
+        finish_time=draft.now if phase.final else None,
+    )
+
+
+def _summary(run: Run, phase: Phase, reason: str | None, message: str | None, now: datetime) -> RunStatus:
+    generation = run.metadata.generation
+    wanted = conditions.of_run(phase, reason, message)
+    return msgspec.structs.replace(
+        run.status,
+        phase=phase,
+        reason=reason,
+        message=message,
+        observed_generation=generation,
+        conditions=conditions.set_conditions(run.status.conditions, wanted, generation, now),
+    )
+
+
+def _verdict(draft: Draft) -> tuple[Phase, str | None, str | None]:
+    """Phase, reason and message of the run. Failed > Cancelled > Succeeded."""
+    if not (_all_ended(draft) and draft.quiet()):
+        return _progressing(draft)
+    failed = [status for stage in Stage for status in draft.failed(stage)]
+    if failed:
+        first = failed[0]
+        if first.reason == DEADLINE:
+            return Phase.FAILED, DEADLINE, first.message
+        return Phase.FAILED, "StepFailed", f"{first.name}: {first.reason}: {first.message or ''}"[:2048]
+    if any(status.reason == CANCELLED for status in draft.steps.values()):
+        return Phase.CANCELLED, CANCELLED, "the run was cancelled"
+    return Phase.SUCCEEDED, None, None
+
+
+def _all_ended(draft: Draft) -> bool:
+    finally_listed = all(node.name in draft.steps for node in draft.revision.stage(Stage.FINALLY))
+    return finally_listed and all(status.phase.final for status in draft.steps.values()) and _handled(draft)
+
+
+def _handled(draft: Draft) -> bool:
+    """Whether an onFailure step that is wanted has been listed."""
+    if draft.run.spec.cancel or not draft.failed(Stage.GRAPH):
+        return True
+    return all(node.name in draft.steps for node in draft.revision.stage(Stage.ON_FAILURE))
+
+
+def _progressing(draft: Draft) -> tuple[Phase, str | None, str | None]:
+    """A run on its way. If a step waits for something that a person could mend, the run says so."""
+    if draft.run.spec.cancel:
+        return Phase.RUNNING, "Cancelling", "the run was cancelled; its Pods are being deleted"
+    if draft.run.spec.suspend:
+        return Phase.RUNNING, "Suspended", "spec.suspend is true: nothing new is started"
+    for status in draft.steps.values():
+        if not status.phase.final and status.reason not in (None, "Starting"):
+            return Phase.RUNNING, status.reason, f"{status.name}: {status.message or ''}"[:2048]
+    return Phase.RUNNING, None, None
+
+
+def _output(draft: Draft) -> tuple[dict[str, Any] | None, str | None]:
+    """The run's output and what was wrong with it."""
+    if draft.revision.output is None:
+        merged: dict[str, Any] = {}
+        for name in draft.revision.order:
+            merged |= draft.steps[name].output or {}
+        return merged or None, None
+    try:
+        return draft.revision.output.render(draft.values()), None
+    except ExpressionError as error:
+        return None, f"spec.output: {error}"
+
+
+def _farewell(phase: Phase, reason: str | None, message: str | None, draft: Draft) -> tuple[str, str, str]:
+    took = duration.show(draft.now - (draft.run.status.start_time or draft.now))
+    if phase is Phase.SUCCEEDED:
+        return "Normal", "Succeeded", f"{len(draft.steps)} steps in {took}"
+    return "Warning" if phase is Phase.FAILED else "Normal", phase.value, f"{reason}: {message} (after {took})"[:1000]
+
+
+def _retire(run: Run, revision: Revision, now: datetime) -> Plan:
+    """A finished run changes no more; retention may delete it."""
+    retention = revision.spec.retention
+    if not retention or retention.ttl is None or run.status.finish_time is None:
+        return Plan()
+    end = run.status.finish_time + duration.parse(retention.ttl)
+    return Plan(expired=True) if now >= end else Plan(wake=end)
+
+
+def chores(run: Run, pods: Mapping[str, Pod], refusals: Mapping[str, Refusal], now: datetime) -> Chores:
+    """What the run's status, once it stands in the API server, asks for among its Pods.
+
+    An open attempt wants its Pod created and its gate opened; a closed one wants its Pod released, and deleted if it
+    may still run: at once if its claim was withdrawn, after a while if only side containers are left.
+    `refusals` hold back a create until their time.
+    """
+    create: list[str] = []
+    opening: list[Pod] = []
+    release: list[Pod] = []
+    delete: list[Pod] = []
+    wake: datetime | None = None
+    for status in run.status.steps:
+        for attempt in status.attempts:
+            pod = pods.get(attempt.pod)
+            if pod and not pod.owned_by(run.metadata.uid):
+                continue
+            if attempt.finish_time is None:
+                refusal = refusals.get(attempt.pod)
+                if pod is None and not attempt.start_time and not (refusal and now < refusal.retry_at):
+                    create.append(attempt.pod)
+                elif pod and pod.gated and not pod.deleting:
+                    opening.append(pod)
+            elif pod:
+                release += [pod] if pod.held else []
+                if not pod.ended and not pod.deleting:
+                    end = attempt.finish_time if attempt.reason in WITHDRAWN else attempt.finish_time + SIDE_PATIENCE
+                    if now >= end:
+                        delete.append(pod)
+                    else:
+                        wake = min(wake or end, end)
+    return Chores(tuple(create), tuple(opening), tuple(release), tuple(delete), wake)
+
+
+def may_start(run: Run, pod: Pod) -> bool:
+    """Whether the run, read after `pod` was seen, stands behind it: the attempt is claimed, open, and the run alive."""
+    if run.status.phase.final or run.metadata.deletion_timestamp or not pod.owned_by(run.metadata.uid):
+        return False
+    return any(
+        attempt.pod == pod.name and attempt.finish_time is None
+        for status in run.status.steps
+        for attempt in status.attempts
+    )

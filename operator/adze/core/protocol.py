@@ -1,0 +1,342 @@
+"""One pass over a run: observe, plan, write, and only then touch Pods. Never lost, never doubled.
+
+`reconcile` is a generator: it yields batches of calls to the API server and is sent their answers. The operator runs
+a batch concurrently over HTTP; the simulator runs it one call at a time, in any order, with crashes in between. The
+order of the batches is the safety argument (docs/adr/0003-step-protocol.md):
+
+1. An attempt is claimed in the run's status by compare-and-swap.
+2. Its Pod is created under a deterministic name, with our finalizer and our scheduling gate.
+3. The run is read by quorum GET after the Pod's UID and resourceVersion were known.
+4. The gate is taken off with that resourceVersion, if the run still stands behind the attempt.
+5. The outcome is written into the status before the finalizer goes, so the name can't be used again unrecorded.
+6. A run ends by withdrawing its claims, then listing and deleting its Pods, then the final write.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from adze.core import manifest, planner
+from adze.core import revision as revisions
+from adze.core.draft import Notice
+from adze.core.model import Run, RunStatus, Workflow
+from adze.core.observed import Observed, Refusal
+from adze.core.planner import Plan
+from adze.core.pods import Pod
+from adze.core.policy import Policy
+from adze.core.revision import Revision
+from adze.core.values import Values
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRun:
+    """Quorum GET of a run: Run, or Problem(NOT_FOUND)."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadWorkflow:
+    """Quorum GET of the run's Workflow: Workflow, or Problem(NOT_FOUND)."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteStatus:
+    """Compare-and-swap of the run's status on the version of `run`: the new Run, or Problem(CONFLICT)."""
+
+    run: Run
+    status: RunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class ListPods:
+    """Quorum LIST of the run's Pods: dict of Pod by name."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePod:
+    """Create: Pod, or Problem(EXISTS, REFUSED…)."""
+
+    run: Run
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPod:
+    """Quorum GET of a Pod: Pod, or Problem(NOT_FOUND)."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenGate:
+    """Take our scheduling gate off, if the Pod still has the version that `pod` shows: Pod, or Problem(CONFLICT)."""
+
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Take our finalizer off, if the Pod still has the UID that `pod` shows: Pod, or a Problem."""
+
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePod:
+    """Delete with the Pod's grace, if it still has the UID that `pod` shows: None, or a Problem."""
+
+    pod: Pod
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRun:
+    """Delete the run, if it still has the UID and version that `run` shows: None, or a Problem."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Post a Kubernetes Event about the run. Nobody waits for it."""
+
+    run: Run
+    notice: Notice
+
+
+Call = (
+    ReadRun
+    | ReadWorkflow
+    | WriteStatus
+    | ListPods
+    | CreatePod
+    | ReadPod
+    | OpenGate
+    | Release
+    | DeletePod
+    | DeleteRun
+    | Say
+)
+
+
+class Failure(Enum):
+    """Why a call had no success, as far as the protocol tells them apart."""
+
+    CONFLICT = "Conflict"
+    EXISTS = "AlreadyExists"
+    NOT_FOUND = "NotFound"
+    REFUSED = "Refused"
+    LATER = "Later"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A call's failure. REFUSED lasts; LATER may pass (quota); UNKNOWN may even have succeeded (time-out, 5xx)."""
+
+    failure: Failure
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a pass leaves behind: when to look again, and creates that were refused."""
+
+    wake: datetime | None = None
+    refusals: Mapping[str, Refusal] = field(default_factory=dict)
+
+
+Steps = Generator[Sequence[Call], Sequence[Any], Pass]
+
+AGAIN = timedelta(seconds=1)
+"""Pause after a conflict or an unknown answer: the watch brings the newer object, normally sooner."""
+REFUSED_AGAIN = (timedelta(seconds=5), timedelta(minutes=1))
+"""First and longest pause before a create that a quota refused is tried again."""
+MAX_ROUNDS = 4
+"""Rounds of plan and write in one pass; a run that needs more gets its turn again after the others."""
+
+
+def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> Steps:
+    """One pass over a run as it was last seen."""
+    begun = run
+    if run.status.workflow_spec is None:
+        if run.status.phase.final:
+            return Pass()
+        plan = yield from _begin(run, now)
+        if plan.status is None or plan.status.workflow_spec is None:
+            return (yield from _wait(run, plan, now))
+        # The frozen workflow and the first claims go out in one write.
+        begun = msgspec.structs.replace(run, status=plan.status)
+    revision = revisions.of_run(begun.status.revision or "", begun.status.workflow_spec or {})
+    for _ in range(MAX_ROUNDS):
+        plan = planner.plan(begun, revision, observed, now, policy)
+        if plan.expired:
+            yield [DeleteRun(run)]
+            return Pass()
+        if plan.status is not None:
+            (answer,) = yield [WriteStatus(run, plan.status)]
+            if isinstance(answer, Problem):
+                return Pass(wake=now + AGAIN, refusals=observed.refusals)
+            run = begun = answer
+            observed = replace(observed, fresh=False)
+        hands = _Hands(run, revision, observed, now, policy)
+        yield from hands.do(plan)
+        observed = replace(observed, refusals=hands.refusals)
+        if plan.needs_pods:
+            (listed,) = yield [ListPods(run)]
+            if isinstance(listed, Problem):
+                return Pass(wake=now + AGAIN, refusals=observed.refusals)
+            observed = replace(observed, pods=listed, fresh=True)
+        elif not hands.replan:
+            return Pass(_soonest(plan.wake, hands.wake), observed.refusals)
+    return Pass(now, observed.refusals)
+
+
+def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan]:
+    workflow: Workflow | None = None
+    if run.spec.workflow is not None:
+        (answer,) = yield [ReadWorkflow(run.metadata.namespace, run.spec.workflow)]
+        if isinstance(answer, Problem):
+            if answer.failure is not Failure.NOT_FOUND:
+                return Plan(wake=now + AGAIN)
+        else:
+            workflow = answer
+    return planner.begin(run, workflow, now)
+
+
+def _wait(run: Run, plan: Plan, now: datetime) -> Steps:
+    """A run that doesn't begin, now or ever."""
+    if plan.status is None:
+        return Pass(plan.wake)
+    (answer,) = yield [WriteStatus(run, plan.status)]
+    if isinstance(answer, Problem):
+        return Pass(now + AGAIN)
+    yield [Say(run, notice) for notice in plan.notices]
+    return Pass(plan.wake)
+
+
+def _soonest(*moments: datetime | None) -> datetime | None:
+    return min((moment for moment in moments if moment), default=None)
+
+
+class _Hands:
+    """Does among the Pods what a status that stands asks for."""
+
+    def __init__(self, run: Run, revision: Revision, observed: Observed, now: datetime, policy: Policy) -> None:
+        self.run = run
+        self.revision = revision
+        self.observed = observed
+        self.now = now
+        self.policy = policy
+        self.refusals = dict(observed.refusals)
+        self.wake: datetime | None = None
+        self.replan = False
+
+    def do(self, plan: Plan) -> Generator[Sequence[Call], Sequence[Any], None]:
+        """Create, release and delete at once; then open the gates that the run still stands behind."""
+        chores = planner.chores(self.run, self.observed.pods, self.refusals, self.now)
+        creates = [CreatePod(self.run, plan.manifests.get(pod) or self._manifest(pod)) for pod in chores.create]
+        others: list[Call] = [DeletePod(pod) for pod in chores.delete]
+        others += [Release(pod) for pod in chores.release]
+        others += [Say(self.run, notice) for notice in plan.notices]
+        opening = list(chores.open)
+        if creates or others:
+            answers = yield [*creates, *others]
+            opening += yield from self._created(chores.create, answers)
+        if opening:
+            yield from self._open(opening)
+        self.wake = _soonest(self.wake, chores.wake, *(refusal.retry_at for refusal in self.refusals.values()))
+
+    def _manifest(self, pod: str) -> dict[str, Any]:
+        """The manifest of an attempt that an earlier pass, or another process, has claimed."""
+        for status in self.run.status.steps:
+            for attempt in status.attempts:
+                if attempt.pod == pod:
+                    node = self.revision.nodes[status.name]
+                    steps = {step.name: step for step in self.run.status.steps}
+                    values = Values(self.run, planner.run_input(self.run, self.revision), steps)
+                    return manifest.build(self.run, self.revision, node, attempt, values, self.policy)
+        raise LookupError(pod)
+
+    def _created(
+        self, names: Sequence[str], answers: Sequence[Any]
+    ) -> Generator[Sequence[Call], Sequence[Any], list[Pod]]:
+        """The Pods that stand for the claimed attempts: created now, or found under their name and ours."""
+        pods: list[Pod] = []
+        existing: list[str] = []
+        for name, answer in zip(names, answers, strict=False):
+            if not isinstance(answer, Problem):
+                self.refusals.pop(name, None)
+                pods.append(answer)
+            elif answer.failure is Failure.EXISTS:
+                existing.append(name)
+            else:
+                self._refused(name, answer)
+        if existing:
+            answers = yield [ReadPod(self.run.metadata.namespace, name) for name in existing]
+            for name, answer in zip(existing, answers, strict=True):
+                if isinstance(answer, Problem):
+                    self.wake = self.now + AGAIN
+                elif answer.owned_by(self.run.metadata.uid):
+                    pods += [answer] if answer.gated and not answer.deleting else []
+                else:
+                    self._refused(name, Problem(Failure.REFUSED, "NameCollision", f"Pod {name} belongs to another"))
+        return pods
+
+    def _refused(self, pod: str, problem: Problem) -> None:
+        """Remember a refusal, so that the next plan shows it, and so that it isn't asked for again at once."""
+        if problem.failure in (Failure.UNKNOWN, Failure.CONFLICT):
+            self.wake = self.now + AGAIN
+            return
+        before = self.refusals.get(pod)
+        first, longest = REFUSED_AGAIN
+        pause = min(before.pause * 2, longest) if before else first
+        self.refusals[pod] = Refusal(
+            reason=problem.reason,
+            message=problem.message,
+            lasting=problem.failure is Failure.REFUSED,
+            pause=pause,
+            retry_at=self.now + pause,
+        )
+        self.replan = before is None or before.reason != problem.reason
+
+    def _open(self, pods: Sequence[Pod]) -> Generator[Sequence[Call], Sequence[Any], None]:
+        """One read for all Pods of a wave, made after each of them was seen."""
+        (run,) = yield [ReadRun(self.run.metadata.namespace, self.run.metadata.name)]
+        if isinstance(run, Problem):
+            self.wake = self.now + AGAIN
+            return
+        if run.metadata.uid != self.run.metadata.uid:
+            return
+        allowed = [pod for pod in pods if planner.may_start(run, pod)]
+        if allowed:
+            answers = yield [OpenGate(pod) for pod in allowed]
+            if any(isinstance(answer, Problem) for answer in answers):
+                self.wake = self.now + AGAIN
+
+
+def abandon(namespace: str, name: str, uid: str, pods: Sequence[Pod], now: datetime) -> Steps:
+    """Let go of Pods whose run is gone or going, once a quorum GET has said so."""
+    (run,) = yield [ReadRun(namespace, name)]
+    if isinstance(run, Problem):
+        if run.failure is not Failure.NOT_FOUND:
+            return Pass(now + AGAIN)
+    elif run.metadata.uid == uid and run.metadata.deletion_timestamp is None:
+        return Pass(now + AGAIN)
+    calls: list[Call] = [DeletePod(pod) for pod in pods if not pod.deleting and not pod.ended]
+    calls += [Release(pod) for pod in pods if pod.held]
+    if calls:
+        yield calls
+    return Pass()

@@ -1,0 +1,294 @@
+"""A workflow checked and compiled: what a run is frozen to."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from adze.core import dag, duration, expressions, names, schema
+from adze.core.expressions import BOOL, INT, OBJECT, STRING, ExpressionError, Program, Scope, Template
+from adze.core.model import Backoff, Defaults, Step, WorkflowSpec
+from adze.core.schema import Validator
+
+START_TIMEOUT = timedelta(minutes=10)
+"""Limit from a Pod's creation to its container's start, where the step sets none."""
+CLEANUP_TIMEOUT = timedelta(minutes=5)
+"""Limit of an attempt of an onFailure or finally step that sets none: a run past its deadline must end."""
+
+ATTEMPT_VARIABLES = {
+    "attempt.number": INT,
+    "attempt.exitCode": INT,
+    "attempt.reason": STRING,
+    "attempt.message": STRING,
+}
+RUN_VARIABLES = {"run.name": STRING, "run.namespace": STRING, "run.uid": STRING, "run.workflow": STRING}
+
+
+class Stage(Enum):
+    """The parts of a run, in the order in which they happen."""
+
+    GRAPH = "steps"
+    ON_FAILURE = "onFailure"
+    FINALLY = "finally"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with a workflow: the field (with line:column in an expression) and why."""
+
+    field: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}"
+
+
+class InvalidWorkflow(ValueError):
+    """A workflow that no run can be made of."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A step with the workflow's defaults merged in and its expressions compiled."""
+
+    step: Step
+    stage: Stage
+    when: Program | None
+    retry_when: Program | None
+    texts: Template
+    output: Validator | None
+    backoff: Backoff
+    timeout: timedelta | None
+    start_timeout: timedelta
+
+    @property
+    def name(self) -> str:
+        """Name of the step."""
+        return self.step.name
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A workflow as a run executes it."""
+
+    digest: str
+    spec: WorkflowSpec
+    nodes: Mapping[str, Node]
+    order: tuple[str, ...]
+    input: Validator | None
+    output: Template | None
+    timeout: timedelta
+
+    def stage(self, stage: Stage) -> list[Node]:
+        """The steps of that stage, in the order of the spec."""
+        return [node for node in self.nodes.values() if node.stage is stage]
+
+
+def digest(spec: WorkflowSpec) -> str:
+    """Names a revision; equal for equal specs whatever the order of keys."""
+    return names.digest(msgspec.json.encode(spec, order="deterministic").decode(), length=12)
+
+
+@lru_cache(maxsize=1024)
+def _frozen(_digest: str, encoded: bytes) -> Revision:
+    return compile_workflow(msgspec.json.decode(encoded, type=WorkflowSpec))
+
+
+def of_run(revision: str, spec: Mapping[str, Any]) -> Revision:
+    """The revision stored in a run's status; compiled once for all its runs."""
+    return _frozen(revision, msgspec.json.encode(spec, order="deterministic"))
+
+
+def compile_workflow(spec: WorkflowSpec) -> Revision:
+    """Check and compile; InvalidWorkflow lists every problem found."""
+    compiler = _Compiler(spec)
+    revision = compiler.run()
+    if compiler.problems:
+        raise InvalidWorkflow(compiler.problems)
+    return revision
+
+
+class _Compiler:
+    def __init__(self, spec: WorkflowSpec) -> None:
+        self.spec = spec
+        self.problems: list[Problem] = []
+        self.defaults = spec.defaults or Defaults()
+        self.outputs: dict[str, Mapping[str, Any] | None] = {step.name: step.output for step in spec.steps}
+
+    def complain(self, field: str, message: str) -> None:
+        self.problems.append(Problem(field, message))
+
+    def run(self) -> Revision:
+        spec = self.spec
+        parents = {step.name: step.parents for step in spec.steps}
+        upstream = self.graph(parents)
+        input_validator = self.validator(spec.input, "spec.input")
+        nodes = {step.name: self.node(step, Stage.GRAPH, upstream[step.name]) for step in spec.steps}
+        everything = frozenset(parents)
+        for stage, steps in (
+            (Stage.ON_FAILURE, [spec.on_failure] if spec.on_failure else []),
+            (Stage.FINALLY, spec.finally_),
+        ):
+            for step in steps:
+                if step.name in nodes:
+                    self.complain(self.field(step, stage), f"the name {step.name!r} is taken by another step")
+                if step.parents:
+                    self.complain(f"{self.field(step, stage)}.parents", f"{stage.value} steps have no parents")
+                nodes[step.name] = self.node(step, stage, everything)
+        output = self.template(spec.output, self.scope(everything), "spec.output") if spec.output is not None else None
+        return Revision(
+            digest=digest(spec),
+            spec=spec,
+            nodes=nodes,
+            order=tuple(dag.order(parents)) if not self.problems else (),
+            input=input_validator,
+            output=output,
+            timeout=self.duration(spec.timeout, "spec.timeout") or timedelta(hours=24),
+        )
+
+    def graph(self, parents: Mapping[str, tuple[str, ...]]) -> Mapping[str, frozenset[str]]:
+        seen: set[str] = set()
+        for step in self.spec.steps:
+            field = f"spec.steps[{step.name}]"
+            if step.name in seen:
+                self.complain(field, "two steps have this name")
+            seen.add(step.name)
+            for parent in step.parents:
+                if parent == step.name:
+                    self.complain(f"{field}.parents", "a step must not be its own parent")
+                elif parent not in parents:
+                    self.complain(f"{field}.parents", f"there is no step {parent!r}")
+        if not self.problems and (cycle := dag.cycle(parents)):
+            self.complain(f"spec.steps[{cycle[0]}].parents", f"the steps form a cycle: {' -> '.join(cycle)}")
+        if self.problems:
+            return {name: frozenset(direct) & frozenset(parents) for name, direct in parents.items()}
+        return dag.ancestors(parents)
+
+    @staticmethod
+    def field(step: Step, stage: Stage) -> str:
+        return "spec.onFailure" if stage is Stage.ON_FAILURE else f"spec.{stage.value}[{step.name}]"
+
+    def node(self, step: Step, stage: Stage, upstream: frozenset[str]) -> Node:
+        field = self.field(step, stage)
+        step = self.merged(step)
+        if not step.script and not step.image:
+            self.complain(f"{field}.image", "a container step needs an image, here or in spec.defaults")
+        scope = self.scope(upstream)
+        retry_scope = Scope(ATTEMPT_VARIABLES)
+        texts = {
+            "command": step.command,
+            "args": step.args,
+            "env": {variable.name: variable.value for variable in step.env if variable.value is not None},
+        }
+        timeout = self.duration(step.timeout, f"{field}.timeout")
+        backoff = step.backoff or Backoff()
+        self.duration(backoff.base, f"{field}.backoff.base")
+        self.duration(backoff.max, f"{field}.backoff.max")
+        return Node(
+            step=step,
+            stage=stage,
+            when=self.program(step.when, scope, f"{field}.when", BOOL),
+            retry_when=self.program(step.retry_when, retry_scope, f"{field}.retryWhen", BOOL),
+            texts=self.template(texts, scope, field),
+            output=self.validator(step.output, f"{field}.output"),
+            backoff=backoff,
+            timeout=timeout if timeout or stage is Stage.GRAPH else CLEANUP_TIMEOUT,
+            start_timeout=self.duration(step.start_timeout, f"{field}.startTimeout") or START_TIMEOUT,
+        )
+
+    def merged(self, step: Step) -> Step:
+        """The step with the workflow's defaults where it says nothing; a script brings its own image."""
+        own = {variable.name for variable in step.env}
+        env = (*(variable for variable in self.defaults.env if variable.name not in own), *step.env)
+        changes: dict[str, Any] = {"env": env}
+        for field in Defaults.__struct_fields__:
+            if field not in ("env", "image") and getattr(step, field) is None:
+                changes[field] = getattr(self.defaults, field)
+        if step.image is None and not step.script:
+            changes["image"] = self.defaults.image
+        return msgspec.structs.replace(step, **changes)
+
+    def scope(self, steps: frozenset[str]) -> Scope:
+        variables: dict[str, Any] = {"input": OBJECT, **RUN_VARIABLES}
+        for name, member in schema.typed(self.spec.input).items():
+            if name.isidentifier():
+                variables[f"input.{name}"] = expressions.type_of(member)
+        for step in sorted(steps):
+            variables[expressions.variable(step, "output")] = OBJECT
+            variables[expressions.variable(step, "phase")] = STRING
+            variables[expressions.variable(step, "error")] = STRING
+        return Scope(variables, frozenset(self.outputs))
+
+    def program(self, source: str | None, scope: Scope, field: str, want: Any) -> Program | None:
+        if source is None:
+            return None
+        try:
+            program = scope.program(source, want)
+        except ExpressionError as error:
+            self.complain(f"{field}:{error.place}" if error.place else field, str(error))
+            return None
+        self.check_fields([source], field)
+        return program
+
+    def template(self, value: Any, scope: Scope, field: str) -> Template:
+        try:
+            template = expressions.template(value, scope)
+        except ExpressionError:
+            # Once more, text by text, to name the one that is wrong.
+            for place, part in _members(value):
+                try:
+                    expressions.template(part, scope)
+                except ExpressionError as error:
+                    self.complain(f"{field}{place}:{error.place}" if error.place else f"{field}{place}", str(error))
+            return Template(None, {})
+        self.check_fields(template.sources(), field)
+        return template
+
+    def check_fields(self, sources: Iterable[str], field: str) -> None:
+        """Refuse fields that a closed schema rules out; CEL itself sees only a map."""
+        for source in sources:
+            owners = {"input": self.spec.input} | {
+                expressions.variable(name, "output"): output for name, output in self.outputs.items()
+            }
+            for owner, owner_schema in owners.items():
+                known = schema.closed_fields(owner_schema)
+                for name in expressions.fields_read(source, owner) if known is not None else ():
+                    if name not in known:  # type: ignore[operator]
+                        self.complain(field, f"{owner} has no field {name!r}: its schema allows no others")
+
+    def validator(self, value: Mapping[str, Any] | None, field: str) -> Validator | None:
+        if value is None:
+            return None
+        try:
+            return Validator(value)
+        except schema.SchemaError as error:
+            self.complain(field, f"not a JSON Schema: {error}")
+            return None
+
+    def duration(self, text: str | None, field: str) -> timedelta | None:
+        if text is None:
+            return None
+        try:
+            return duration.parse(text)
+        except ValueError as error:
+            self.complain(field, str(error))
+            return None
+
+
+def _members(value: Any, place: str = "") -> Iterable[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, member in value.items():
+            yield from _members(member, f"{place}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, member in enumerate(value):
+            yield from _members(member, f"{place}[{index}]")
+    elif isinstance(value, str):
+        yield place, value

@@ -1,0 +1,94 @@
+"""Limits: cancel, the run's deadline, an attempt's timeout and start timeout.
+
+An attempt that a limit ends is withdrawn: it's closed in the status first, then its Pod is deleted, and only when a
+fresh LIST shows that Pod ended does anything follow (`Draft.over`). A Pod whose claim is withdrawn never starts.
+"""
+
+from datetime import datetime, timedelta
+
+import msgspec
+
+from adze.core import duration, pods
+from adze.core.draft import CANCELLED, DEADLINE, Draft
+from adze.core.model import Attempt, Phase, StepStatus
+from adze.core.revision import Node, Stage
+from adze.core.rules import retry
+
+AT_ONCE = frozenset({"InvalidImageName"})
+"""Waiting reasons that no patience cures."""
+
+
+def expire(draft: Draft) -> None:
+    """End what has run out of time or was cancelled."""
+    start = draft.run.status.start_time or draft.now
+    deadline = start + draft.revision.timeout
+    if draft.run.spec.cancel:
+        _end_steps(draft, CANCELLED, "the run was cancelled")
+    elif draft.now >= deadline:
+        _end_steps(draft, DEADLINE, f"the run's timeout of {draft.revision.spec.timeout} has passed")
+    elif not draft.ended(Stage.GRAPH):
+        draft.wake_at(deadline)
+    for name, status in list(draft.steps.items()):
+        attempt = status.open_attempt
+        if attempt:
+            _expire_attempt(draft, draft.revision.nodes[name], attempt)
+
+
+def _end_steps(draft: Draft, reason: str, message: str) -> None:
+    """Everything but `finally` ends; the deadline is a failure, so onFailure still follows it."""
+    stages = [Stage.GRAPH, Stage.ON_FAILURE] if reason == CANCELLED else [Stage.GRAPH]
+    for stage in stages:
+        for node in draft.nodes(stage):
+            status = draft.steps[node.name]
+            if not status.phase.final:
+                draft.put(cancelled(status, reason, message, draft.now))
+
+
+def cancelled(status: StepStatus, reason: str, message: str, now: datetime) -> StepStatus:
+    """The step ended early, its open attempt withdrawn."""
+    attempts = status.attempts
+    if attempt := status.open_attempt:
+        attempts = (*attempts[:-1], msgspec.structs.replace(attempt, finish_time=now, reason=reason, message=message))
+    return msgspec.structs.replace(
+        status, phase=Phase.CANCELLED, reason=reason, message=message, retry_at=None, attempts=attempts
+    )
+
+
+def _expire_attempt(draft: Draft, node: Node, attempt: Attempt) -> None:
+    pod = draft.pod(attempt)
+    if pod is None or pod.metadata.creation_timestamp is None:
+        return
+    started = pod.main.running.started_at if pod.main.running else None
+    if started:
+        if node.timeout:
+            _limit(draft, node, attempt, started, node.timeout, "Timeout", "the attempt ran longer than")
+        return
+    wait = pods.waiting(pod)
+    if wait and wait[0] in AT_ONCE:
+        _withdraw(draft, node, attempt, *wait)
+        return
+    why = f" ({wait[0]}: {wait[1]})" if wait else ""
+    _limit(
+        draft,
+        node,
+        attempt,
+        pod.metadata.creation_timestamp,
+        node.start_timeout,
+        "StartTimeout",
+        f"the container{why} did not start within",
+    )
+
+
+def _limit(
+    draft: Draft, node: Node, attempt: Attempt, since: datetime, limit: timedelta, reason: str, message: str
+) -> None:
+    if draft.now >= since + limit:
+        _withdraw(draft, node, attempt, reason, f"{message} {duration.show(limit)}")
+    else:
+        draft.wake_at(since + limit)
+
+
+def _withdraw(draft: Draft, node: Node, attempt: Attempt, reason: str, message: str) -> None:
+    retry.close(
+        draft, node, msgspec.structs.replace(attempt, finish_time=draft.now, reason=reason, message=message[:2048])
+    )

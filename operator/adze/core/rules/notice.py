@@ -1,0 +1,47 @@
+"""News for people: what runs where, and why something waits. None of it is worth a write of its own at once."""
+
+from datetime import timedelta
+
+import msgspec
+
+from adze.core import pods
+from adze.core.draft import Draft
+from adze.core.model import Attempt, Phase, StepStatus
+
+PATIENCE = timedelta(seconds=1)
+"""A step that ends sooner than this costs no write for having run, or for having waited."""
+
+
+def notice(draft: Draft) -> None:
+    """Note on open attempts whether they run, and if not, why."""
+    for status in list(draft.steps.values()):
+        attempt = status.open_attempt
+        if attempt is None:
+            continue
+        pod = draft.pod(attempt)
+        refusal = draft.observed.refusals.get(attempt.pod)
+        if pod:
+            _notice_pod(draft, status, attempt, pod)
+        elif refusal:
+            draft.put(msgspec.structs.replace(status, reason=refusal.reason, message=refusal.message[:2048]))
+            draft.wake_at(refusal.retry_at)
+
+
+def _notice_pod(draft: Draft, status: StepStatus, attempt: Attempt, pod: pods.Pod) -> None:
+    running = pod.main.running
+    wait = pods.waiting(pod)
+    if running:
+        attempt = msgspec.structs.replace(attempt, node=pod.spec.node_name or None, start_time=running.started_at)
+        reason, message = wait or (None, None)
+        news = msgspec.structs.replace(
+            status,
+            phase=Phase.RUNNING,
+            reason=reason,
+            message=message,
+            attempts=(*status.attempts[:-1], attempt),
+        )
+        draft.put_when_ripe(news, (running.started_at or draft.now) + PATIENCE)
+    elif wait and wait[0] != status.reason:
+        created = pod.metadata.creation_timestamp or draft.now
+        news = msgspec.structs.replace(status, reason=wait[0], message=wait[1][:2048])
+        draft.put_when_ripe(news, created + 2 * PATIENCE)

@@ -1,0 +1,72 @@
+"""What follows a failed attempt: another one after a backoff, or the step's failure."""
+
+import msgspec
+
+from adze.core import duration
+from adze.core.backoff import delay
+from adze.core.draft import Draft
+from adze.core.expressions import ExpressionError
+from adze.core.model import Attempt, Backoff, Phase, StepStatus
+from adze.core.revision import Node
+from adze.core.values import attempt_values
+
+INFRASTRUCTURE_BUDGET = 10
+"""Attempts of a step that may be lost to eviction, preemption or nodes before it fails."""
+INFRASTRUCTURE_BACKOFF = Backoff(base="1s", max="1m")
+LASTING = frozenset({"PodRejected", "NameCollision", "InvalidImageName"})
+"""Failures that another attempt would repeat."""
+
+
+def close(draft: Draft, node: Node, ended: Attempt) -> None:
+    """Record the failed attempt `ended` in place of the open one, and decide what comes next."""
+    status = draft.steps[node.name]
+    attempts = (*status.attempts[:-1], ended)
+    status = msgspec.structs.replace(status, attempts=attempts, phase=Phase.PENDING)
+    lost = sum(attempt.infrastructure for attempt in attempts)
+    failures = len(attempts) - lost
+    allowed = (node.step.retries or 0) + 1
+    refused = _final_reason(node, ended)
+    again = lost <= INFRASTRUCTURE_BUDGET if ended.infrastructure else failures < allowed
+    if refused is None and again:
+        backoff = INFRASTRUCTURE_BACKOFF if ended.infrastructure else node.backoff
+        _retry(draft, status, ended, backoff, lost if ended.infrastructure else failures, allowed)
+    else:
+        fail(draft, status, ended.reason or "Failed", refused or ended.message or "")
+
+
+def _final_reason(node: Node, ended: Attempt) -> str | None:
+    """Why no further attempt can help, or None."""
+    if ended.reason in LASTING:
+        return ended.message or ended.reason
+    if node.retry_when is None or ended.infrastructure:
+        return None
+    try:
+        again = node.retry_when(attempt_values(ended))
+    except ExpressionError as error:
+        return f"retryWhen: {error}"
+    if again is True:
+        return None
+    return f"{ended.message} (no retry: {node.retry_when.source})"
+
+
+def _retry(draft: Draft, status: StepStatus, ended: Attempt, backoff: Backoff, count: int, allowed: int) -> None:
+    wait = delay(backoff, count, ended.pod)
+    finish = ended.finish_time or draft.now
+    what = f"attempt {ended.number} was lost" if ended.infrastructure else f"attempt {ended.number} of {allowed} failed"
+    message = f"{what}: {ended.reason}: {ended.message}"
+    draft.put(
+        msgspec.structs.replace(
+            status, reason="Backoff", message=message[-2048:], retry_at=max(finish, draft.now) + wait
+        )
+    )
+    draft.say("Warning", "StepRetrying", f"{status.name}: {message}; next attempt in {duration.show(wait)}"[:1000])
+
+
+def fail(draft: Draft, status: StepStatus, reason: str, message: str) -> None:
+    """The step has failed for good."""
+    draft.put(
+        msgspec.structs.replace(
+            status, phase=Phase.FAILED, reason=reason, message=message[-2048:] or None, retry_at=None
+        )
+    )
+    draft.say("Warning", "StepFailed", f"{status.name}: {reason}: {message}"[:1000])

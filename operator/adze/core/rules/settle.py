@@ -1,0 +1,76 @@
+"""Record the attempts that have ended, from their Pods or from the lack of one."""
+
+import msgspec
+
+from adze.core import pods
+from adze.core.draft import Draft
+from adze.core.model import Attempt, Phase
+from adze.core.revision import Node
+from adze.core.rules import retry
+from adze.core.schema import Mismatch
+
+
+def settle(draft: Draft) -> None:
+    """Every open attempt with an outcome is closed: the outcome is in the status before its Pod is let go."""
+    for name, status in list(draft.steps.items()):
+        attempt = status.open_attempt
+        if attempt is None:
+            continue
+        node = draft.revision.nodes[name]
+        pod = draft.pod(attempt)
+        if pod is None:
+            _settle_missing(draft, node, attempt)
+        elif outcome := pods.outcome(pod):
+            _settle_outcome(draft, node, attempt, pod, outcome)
+
+
+def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, outcome: pods.Outcome) -> None:
+    output = outcome.output
+    reason, message = outcome.reason, outcome.message
+    if reason is None and node.output:
+        try:
+            output = node.output.check(output or {}, "output")
+        except Mismatch as mismatch:
+            reason, message = "OutputInvalid", str(mismatch)
+    ended = msgspec.structs.replace(
+        attempt,
+        node=pod.spec.node_name or None,
+        start_time=outcome.start or attempt.start_time,
+        finish_time=outcome.finish or draft.now,
+        exit_code=outcome.exit_code,
+        reason=reason,
+        message=message,
+        infrastructure=outcome.infrastructure,
+    )
+    if reason is not None:
+        retry.close(draft, node, ended)
+        return
+    status = draft.steps[node.name]
+    draft.put(
+        msgspec.structs.replace(
+            status,
+            phase=Phase.SUCCEEDED,
+            reason=None,
+            message=None,
+            output=output,
+            attempts=(*status.attempts[:-1], ended),
+        )
+    )
+
+
+def _settle_missing(draft: Draft, node: Node, attempt: Attempt) -> None:
+    """No Pod: not created yet, refused by the API server, or taken away by force."""
+    refusal = draft.observed.refusals.get(attempt.pod)
+    if refusal and refusal.lasting:
+        _close(draft, node, attempt, refusal.reason, refusal.message)
+    elif attempt.pod in draft.observed.vanished or attempt.start_time:
+        if not draft.observed.fresh:
+            draft.needs_pods = True
+            return
+        _close(draft, node, attempt, "PodLost", "the Pod was removed by force before its outcome was recorded")
+
+
+def _close(draft: Draft, node: Node, attempt: Attempt, reason: str, message: str) -> None:
+    retry.close(
+        draft, node, msgspec.structs.replace(attempt, finish_time=draft.now, reason=reason, message=message[-2048:])
+    )

@@ -1,0 +1,187 @@
+"""From the protocol's calls to HTTP, and from the API server's answers to what the protocol tells apart."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from adze.core import names, protocol
+from adze.core.model import API_VERSION, Run, Workflow
+from adze.core.pods import Pod
+from adze.core.protocol import Failure, Problem
+from adze.shell.cluster import MERGE, STRATEGIC, ApiError, Cluster, resource, selector
+
+log = structlog.get_logger()
+
+_run = msgspec.json.Decoder(Run).decode
+_workflow = msgspec.json.Decoder(Workflow).decode
+_pod = msgspec.json.Decoder(Pod).decode
+
+
+class _PodList(msgspec.Struct):
+    items: list[Pod] = []
+
+
+_pods = msgspec.json.Decoder(_PodList).decode
+
+MAX_EVENTS = 1000
+"""Kubernetes Events that may wait to be posted; further ones are dropped, since the status says the same."""
+
+
+class Driver:
+    """Does the protocol's calls against an API server."""
+
+    def __init__(self, cluster: Cluster, instance: str) -> None:
+        self._cluster = cluster
+        self._instance = instance
+        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_EVENTS)
+        self._verbs: dict[type, Callable[[Any], Awaitable[Any]]] = {
+            protocol.ReadRun: self._read_run,
+            protocol.ReadWorkflow: self._read_workflow,
+            protocol.WriteStatus: self._write_status,
+            protocol.ListPods: self._list_pods,
+            protocol.CreatePod: self._create_pod,
+            protocol.ReadPod: self._read_pod,
+            protocol.OpenGate: self._open_gate,
+            protocol.Release: self._release,
+            protocol.DeletePod: self._delete_pod,
+            protocol.DeleteRun: self._delete_run,
+            protocol.Say: self._say,
+        }
+
+    async def do(self, call: protocol.Call) -> Any:
+        """The answer to a call, or the Problem with it."""
+        try:
+            return await self._verbs[type(call)](call)
+        except ApiError as error:
+            return problem(error)
+
+    async def _read_run(self, call: protocol.ReadRun) -> Run:
+        return _run(await self._cluster.call("GET", resource(API_VERSION, call.namespace, "workflowruns", call.name)))
+
+    async def _read_workflow(self, call: protocol.ReadWorkflow) -> Workflow:
+        path = resource(API_VERSION, call.namespace, "workflows", call.name)
+        return _workflow(await self._cluster.call("GET", path))
+
+    async def _write_status(self, call: protocol.WriteStatus) -> Run:
+        """A merge patch of the fields that differ; with the resourceVersion in it, it is a compare-and-swap."""
+        metadata = call.run.metadata
+        path = resource(API_VERSION, metadata.namespace, "workflowruns", metadata.name, "status")
+        body = {
+            "metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid},
+            "status": difference(call.run.status, call.status),
+        }
+        return _run(await self._cluster.call("PATCH", path, body, MERGE))
+
+    async def _list_pods(self, call: protocol.ListPods) -> dict[str, Pod]:
+        metadata = call.run.metadata
+        path = resource("v1", metadata.namespace, "pods")
+        answer = await self._cluster.call("GET", path, labelSelector=selector({names.RUN_UID: metadata.uid}))
+        return {pod.name: pod for pod in _pods(answer).items}
+
+    async def _create_pod(self, call: protocol.CreatePod) -> Pod:
+        path = resource("v1", call.run.metadata.namespace, "pods")
+        return _pod(await self._cluster.call("POST", path, call.manifest))
+
+    async def _read_pod(self, call: protocol.ReadPod) -> Pod:
+        return _pod(await self._cluster.call("GET", resource("v1", call.namespace, "pods", call.name)))
+
+    async def _open_gate(self, call: protocol.OpenGate) -> Pod:
+        metadata = call.pod.metadata
+        others = [{"name": gate.name} for gate in call.pod.spec.scheduling_gates if gate.name != names.GATE]
+        body = {
+            "metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid},
+            "spec": {"schedulingGates": others or None},
+        }
+        return _pod(await self._cluster.call("PATCH", _path(call.pod), body, MERGE))
+
+    async def _release(self, call: protocol.Release) -> Pod:
+        # Strategic, not by version: the kubelet may write at the same time, and other finalizers stay as they are.
+        body = {"metadata": {"uid": call.pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [names.FINALIZER]}}
+        return _pod(await self._cluster.call("PATCH", _path(call.pod), body, STRATEGIC))
+
+    async def _delete_pod(self, call: protocol.DeletePod) -> None:
+        body = {"preconditions": {"uid": call.pod.metadata.uid}, "propagationPolicy": "Background"}
+        await self._cluster.call("DELETE", _path(call.pod), body)
+
+    async def _delete_run(self, call: protocol.DeleteRun) -> None:
+        metadata = call.run.metadata
+        path = resource(API_VERSION, metadata.namespace, "workflowruns", metadata.name)
+        preconditions = {"uid": metadata.uid, "resourceVersion": metadata.resource_version}
+        await self._cluster.call("DELETE", path, {"preconditions": preconditions, "propagationPolicy": "Background"})
+
+    async def _say(self, call: protocol.Say) -> None:
+        event = kubernetes_event("WorkflowRun", call.run.metadata, call.notice, self._instance)
+        try:
+            self._events.put_nowait(event)
+        except asyncio.QueueFull:
+            log.warning("too many Kubernetes Events wait; dropped one", reason=call.notice.reason)
+
+    async def post_events(self) -> None:
+        """Post the waiting Kubernetes Events, one after the other, until cancelled."""
+        while True:
+            event = await self._events.get()
+            try:
+                await self._cluster.call("POST", resource("v1", event["metadata"]["namespace"], "events"), event)
+            except ApiError as error:
+                log.warning("Kubernetes Event not posted", reason=event["reason"], error=str(error))
+
+
+def kubernetes_event(kind: str, metadata: Any, notice: Any, instance: str) -> dict[str, Any]:
+    """A core/v1 Event about an object of ours."""
+    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{metadata.name[:200]}.", "namespace": metadata.namespace},
+        "involvedObject": {
+            "apiVersion": API_VERSION,
+            "kind": kind,
+            "name": metadata.name,
+            "namespace": metadata.namespace,
+            "uid": metadata.uid,
+            "resourceVersion": metadata.resource_version,
+        },
+        "type": notice.type,
+        "reason": notice.reason,
+        "message": notice.message,
+        "source": {"component": "adze", "host": instance},
+        "reportingComponent": "adze.dev/operator",
+        "reportingInstance": instance,
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
+def _path(pod: Pod) -> str:
+    return resource("v1", pod.metadata.namespace, "pods", pod.name)
+
+
+def difference(before: msgspec.Struct, after: msgspec.Struct) -> dict[str, Any]:
+    """The fields that a merge patch must carry; a field that went away is null."""
+    old: dict[str, Any] = msgspec.to_builtins(before)
+    new: dict[str, Any] = msgspec.to_builtins(after)
+    gone = {field: None for field in old if field not in new}
+    return gone | {field: value for field, value in new.items() if field not in old or old[field] != value}
+
+
+def problem(error: ApiError) -> Problem:
+    """The protocol's name for a failed call."""
+    if error.code == 409:
+        failure = Failure.EXISTS if error.reason == "AlreadyExists" else Failure.CONFLICT
+        return Problem(failure, error.reason, error.message)
+    if error.code == 404:
+        return Problem(Failure.NOT_FOUND, error.reason, error.message)
+    if error.code == 403 and "exceeded quota" in error.message:
+        return Problem(Failure.LATER, "QuotaExceeded", error.message)
+    if error.code == 403 and any(cause.reason == "NamespaceTerminating" for cause in error.causes):
+        return Problem(Failure.LATER, "NamespaceTerminating", error.message)
+    if error.code == 403 and "cannot create resource" in error.message:
+        return Problem(Failure.LATER, "PermissionDenied", error.message)
+    if error.code in (400, 403, 413, 422):
+        return Problem(Failure.REFUSED, "PodRejected", error.message)
+    return Problem(Failure.UNKNOWN, error.reason, error.message)

@@ -1,0 +1,239 @@
+"""One worker per run: look at what is there, make a pass, sleep until something changes or a moment comes.
+
+Anything that happens only says "this run needs a look". A pass works from the whole of what is known then, so a
+missed or doubled message changes nothing.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from adze.core import names, protocol, retention
+from adze.core.model import Run
+from adze.core.observed import Observed, Refusal
+from adze.core.pods import Pod
+from adze.core.policy import Policy
+from adze.core.protocol import Call, Pass
+from adze.shell import metrics
+from adze.shell.driver import Driver
+
+log = structlog.get_logger()
+
+RETRY = (1.0, 300.0)
+"""First and longest pause, in seconds, after a pass over a run raised: one broken run must not stop the others."""
+
+
+def utcnow() -> datetime:
+    """The operator's only clock, in the milliseconds that the status shows."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+class Engine:
+    """Knows every run and its Pods, and keeps one pass at a time going for each run that needs it."""
+
+    def __init__(self, driver: Driver, policy: Policy, clock: Callable[[], datetime] = utcnow) -> None:
+        self._driver = driver
+        self._policy = policy
+        self._clock = clock
+        self.runs: dict[str, Run] = {}
+        self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
+        self._vanished: dict[str, set[str]] = defaultdict(set)
+        self._refusals: dict[str, dict[str, Refusal]] = {}
+        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._dirty: set[str] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._failures: dict[str, int] = {}
+        self._finished: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._running = False
+
+    def start(self) -> None:
+        """Begin to work; what was learnt before is looked at now."""
+        self._running = True
+        for uid in {*self.runs, *self._pods}:
+            self.look(uid)
+
+    async def stop(self) -> None:
+        """Stop between two calls, as a crash could; everything needed is in the API server."""
+        self._running = False
+        for timer in self._timers.values():
+            timer.cancel()
+        for worker in self._workers.values():
+            worker.cancel()
+        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+
+    def see_run(self, run: Run) -> None:
+        """A run as somebody saw it; an older sight than the known one is ignored."""
+        uid = run.metadata.uid
+        known = self.runs.get(uid)
+        if known and _version(known) >= _version(run):
+            return
+        self.runs[uid] = run
+        self.look(uid)
+
+    def lose_run(self, uid: str) -> None:
+        """A run was deleted."""
+        run = self.runs.pop(uid, None)
+        if run and run.spec.workflow:
+            self._finished[run.metadata.namespace, run.spec.workflow].discard(uid)
+        self._vanished.pop(uid, None)
+        self._refusals.pop(uid, None)
+        self.look(uid)
+
+    def see_workflow(self, namespace: str, name: str) -> None:
+        """A Workflow has appeared or changed: runs that wait for it need a look."""
+        for uid, run in self.runs.items():
+            if run.status.workflow_spec is None and run.spec.workflow == name and run.metadata.namespace == namespace:
+                self.look(uid)
+
+    def see_pod(self, old: Pod | None, new: Pod | None) -> None:
+        """A difference among the Pods."""
+        pod = new or old
+        assert pod is not None
+        uid = pod.metadata.labels.get(names.RUN_UID, "")
+        if new is None:
+            self._pods[uid].pop(pod.name, None)
+            if uid in self.runs:
+                self._vanished[uid].add(pod.name)
+            if not self._pods[uid]:
+                del self._pods[uid]
+        elif not self._remember_pod(uid, new):
+            return
+        if self._matters(old, new):
+            self.look(uid)
+
+    @staticmethod
+    def _matters(old: Pod | None, new: Pod | None) -> bool:
+        """Whether a change of a Pod can change a plan: most of what a kubelet writes can't."""
+        if old is None or new is None:
+            return True
+        facts = [(p.status, p.spec, p.deleting, p.held) for p in (old, new)]
+        return facts[0] != facts[1]
+
+    def _remember_pod(self, uid: str, pod: Pod) -> bool:
+        known = self._pods[uid].get(pod.name)
+        if known and known.metadata.uid == pod.metadata.uid and _version(known) >= _version(pod):
+            return False
+        self._pods[uid][pod.name] = pod
+        return True
+
+    def look(self, uid: str) -> None:
+        """This run needs a look: now if its worker is idle, else once the present pass is over."""
+        if not self._running:
+            return
+        self._dirty.add(uid)
+        if uid not in self._workers:
+            worker = asyncio.get_running_loop().create_task(self._work(uid), name=f"run {uid}")
+            self._workers[uid] = worker
+
+    async def _work(self, uid: str) -> None:
+        try:
+            while uid in self._dirty:
+                self._dirty.discard(uid)
+                await self._pass(uid)
+        finally:
+            del self._workers[uid]
+
+    async def _pass(self, uid: str) -> None:
+        try:
+            result = await self._drive(self._steps(uid))
+        except Exception:
+            failures = self._failures[uid] = self._failures.get(uid, 0) + 1
+            first, longest = RETRY
+            self._wake(uid, self._clock() + timedelta(seconds=min(first * 2 ** (failures - 1), longest)))
+            metrics.failed_passes.inc()
+            log.exception("a pass failed; the run is tried again", uid=uid, failures=failures)
+            return
+        self._failures.pop(uid, None)
+        if result is not None:
+            self._refusals[uid] = dict(result.refusals)
+            self._wake(uid, result.wake)
+        await self._enforce_retention(uid)
+
+    def _steps(self, uid: str) -> protocol.Steps | None:
+        run = self.runs.get(uid)
+        pods = self._pods.get(uid, {})
+        now = self._clock()
+        if run is None or run.metadata.deletion_timestamp:
+            if not pods:
+                return None
+            some = next(iter(pods.values())).metadata
+            name = next((owner.name for owner in some.owner_references if owner.uid == uid), "")
+            return protocol.abandon(some.namespace, name, uid, list(pods.values()), now) if name else None
+        observed = Observed(
+            pods=dict(pods),
+            vanished=frozenset(self._vanished.get(uid, ())),
+            refusals=self._refusals.get(uid, {}),
+        )
+        return protocol.reconcile(run, observed, now, self._policy)
+
+    async def _drive(self, steps: protocol.Steps | None) -> Pass | None:
+        if steps is None:
+            return None
+        metrics.passes.inc()
+        try:
+            calls = next(steps)
+            while True:
+                answers = await self._do(calls)
+                for call, answer in zip(calls, answers, strict=True):
+                    self._learn(call, answer)
+                calls = steps.send(answers)
+        except StopIteration as stop:
+            result: Pass = stop.value
+            return result
+
+    async def _do(self, calls: Sequence[Call]) -> list[Any]:
+        if len(calls) == 1:
+            return [await self._driver.do(calls[0])]
+        return list(await asyncio.gather(*(self._driver.do(call) for call in calls)))
+
+    def _learn(self, call: Call, answer: Any) -> None:
+        """What a call answered is known before the watch tells it."""
+        if isinstance(answer, Run):
+            known = self.runs.get(answer.metadata.uid)
+            if known is None or _version(known) < _version(answer):
+                self.runs[answer.metadata.uid] = answer
+            if isinstance(call, protocol.WriteStatus):
+                metrics.count(call.run, answer)
+        elif isinstance(answer, Pod):
+            uid = answer.metadata.labels.get(names.RUN_UID, "")
+            # A Pod that its last finalizer has just left may be gone: the watch says so, this answer doesn't.
+            if not answer.deleting:
+                self._remember_pod(uid, answer)
+        elif isinstance(call, protocol.WriteStatus):
+            self._stale(call.run, answer)
+
+    def _stale(self, run: Run, problem: protocol.Problem) -> None:
+        if problem.failure is protocol.Failure.NOT_FOUND:
+            self.lose_run(run.metadata.uid)
+
+    def _wake(self, uid: str, moment: datetime | None) -> None:
+        timer = self._timers.pop(uid, None)
+        if timer:
+            timer.cancel()
+        if moment is not None and self._running:
+            delay = max(0.0, (moment - self._clock()) / timedelta(seconds=1))
+            self._timers[uid] = asyncio.get_running_loop().call_later(delay, self.look, uid)
+
+    async def _enforce_retention(self, uid: str) -> None:
+        """Once per finished run: delete the oldest of its workflow that are beyond its retention."""
+        run = self.runs.get(uid)
+        if run is None or not run.status.phase.final or run.spec.workflow is None:
+            return
+        group = self._finished[run.metadata.namespace, run.spec.workflow]
+        if uid in group:
+            return
+        group.add(uid)
+        for old in retention.surplus(self.runs[member] for member in group if member in self.runs):
+            answer = await self._driver.do(protocol.DeleteRun(old))
+            if answer is None:
+                group.discard(old.metadata.uid)
+
+
+def _version(item: Run | Pod) -> int:
+    """resourceVersions are comparable numbers (KEP-5504)."""
+    return int(item.metadata.resource_version or 0)

@@ -1,0 +1,46 @@
+"""The operator's settings, from environment variables that the chart sets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from adze.core.policy import DEFAULT_WORKER_IMAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Each field is the variable ADZE_<FIELD>."""
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to serve, comma-separated; empty serves all."""
+    worker_image: str = DEFAULT_WORKER_IMAGE
+    """Image of script steps that name none."""
+    log_level: str = "info"
+    """debug, info, warning or error."""
+    log_format: str = "json"
+    """json, or text for people."""
+    port: int = 8080
+    """Port of /healthz, /readyz and /metrics."""
+    instance: str = "adze"
+    """Name of this process in Kubernetes Events; its Pod's name."""
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; ValueError names a variable that makes no sense."""
+    namespaces = tuple(name.strip() for name in environment.get("ADZE_NAMESPACES", "").split(",") if name.strip())
+    port = environment.get("ADZE_PORT", "8080")
+    if not port.isdigit():
+        raise ValueError(f"ADZE_PORT must be a number, not {port!r}")
+    level = environment.get("ADZE_LOG_LEVEL", "info").lower()
+    if level not in ("debug", "info", "warning", "error"):
+        raise ValueError(f"ADZE_LOG_LEVEL must be debug, info, warning or error, not {level!r}")
+    log_format = environment.get("ADZE_LOG_FORMAT", "json")
+    if log_format not in ("json", "text"):
+        raise ValueError(f"ADZE_LOG_FORMAT must be json or text, not {log_format!r}")
+    return Settings(
+        namespaces=namespaces,
+        worker_image=environment.get("ADZE_WORKER_IMAGE", DEFAULT_WORKER_IMAGE),
+        log_level=level,
+        log_format=log_format,
+        port=int(port),
+        instance=environment.get("POD_NAME", "adze"),
+    )

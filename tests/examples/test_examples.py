@@ -1,0 +1,150 @@
+"""The examples without a cluster: valid, and their scripts do what their `expect*.yaml` says."""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+import yaml
+from tests.examples.expectation import matches
+from tests.examples.walk import walk
+
+from adze.core.model import Run, Step, Workflow
+from adze.core.revision import compile_workflow
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/workflow.yaml"))
+RUNS = sorted(ROOT.glob("examples/*/run*.yaml"))
+KINDS = {"Workflow": Workflow, "WorkflowRun": Run}
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def parse(path: Path) -> Any:
+    document = load(path)
+    return msgspec.convert(document, KINDS[document["kind"]])
+
+
+def label(path: Path) -> str:
+    return str(path.relative_to(ROOT / "examples"))
+
+
+def expectation(run: Path) -> Any:
+    return load(run.with_name(run.name.replace("run", "expect", 1)))
+
+
+def all_steps(workflow: Workflow) -> list[Step]:
+    spec = workflow.spec
+    return [*spec.steps, *([spec.on_failure] if spec.on_failure else []), *spec.finally_]
+
+
+def closed(schema: Any) -> Any:
+    """A CRD's schema that refuses unknown fields, as the API server does for `kubectl apply`."""
+    if isinstance(schema, list):
+        return [closed(member) for member in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: closed(member) for key, member in schema.items()}
+    if isinstance(schema.get("properties"), dict) and "x-kubernetes-preserve-unknown-fields" not in schema:
+        inner["additionalProperties"] = False
+    return inner
+
+
+@cache
+def crd_schema(kind: str) -> Any:
+    crd = load(ROOT / "crds" / f"{kind.lower()}s.yaml")
+    assert crd["spec"]["names"]["kind"] == kind
+    return closed(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"])
+
+
+def test_the_five_are_there() -> None:
+    assert [path.name for path in EXAMPLES] == [
+        "01-order-pipeline",
+        "02-user-onboarding",
+        "03-daily-report",
+        "04-api-sync",
+        "05-ai-pipeline",
+    ]
+    assert all((folder / "run.yaml").exists() for folder in EXAMPLES)
+
+
+@pytest.mark.parametrize("path", [*(folder / "workflow.yaml" for folder in EXAMPLES), *RUNS], ids=label)
+def test_manifest_is_valid(path: Path) -> None:
+    document = load(path)
+    assert document["apiVersion"] == "adze.dev/v1alpha1"
+    jsonschema.validate(document["spec"], crd_schema(document["kind"]))
+    assert parse(path).metadata.name == document["metadata"]["name"]
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=label)
+def test_workflow_compiles(folder: Path) -> None:
+    workflow = parse(folder / "workflow.yaml")
+    compile_workflow(workflow.spec)
+    for step in all_steps(workflow):
+        assert step.script, "the examples run in adze's worker image"
+        compile(step.script.source, f"{folder.name}/{step.name}", "exec")
+
+
+@pytest.mark.parametrize("run", RUNS, ids=label)
+def test_run_ends_as_expected(run: Path, tmp_path: Path) -> None:
+    workflow = parse(run.with_name("workflow.yaml"))
+    expected = expectation(run)
+    status = walk(workflow, parse(run), tmp_path)
+    assert matches(expected, status) == []
+    if expected.get("reason") != "InvalidInput":
+        assert set(expected["steps"]) >= {step.name for step in workflow.spec.steps}, "each step has an expected end"
+
+
+def test_runs_have_names_of_their_own() -> None:
+    names = [load(path)["metadata"]["name"] for path in RUNS]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("folder", EXAMPLES, ids=label)
+def test_readme_names_every_file(folder: Path) -> None:
+    readme = (folder / "README.md").read_text()
+    named = set(re.findall(r"examples/[-\w/]+\.yaml", readme))
+    manifests = {folder / "workflow.yaml", *folder.glob("run*.yaml")}
+    assert named == {str(path.relative_to(ROOT)) for path in manifests}
+
+
+STATUS = {
+    "phase": "Failed",
+    "message": "step charge failed: exit code 64",
+    "steps": [
+        {
+            "name": "charge",
+            "phase": "Failed",
+            "attempts": [
+                {"number": 1, "pod": "a", "infrastructure": True},
+                {"number": 2, "pod": "b", "exitCode": 64},
+            ],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("expected", "differences"),
+    [
+        ({"phase": "Failed", "message": "exit code 64"}, []),
+        ({"steps": {"charge": {"phase": "Failed", "attempts": 1, "exitCode": 64}}}, []),
+        ({"output": None, "steps": {"audit": None}}, []),
+        ({"message": None}, ["message: expected None, not 'step charge failed: exit code 64'"]),
+        ({"phase": "Succeeded"}, ["phase: expected 'Succeeded', not 'Failed'"]),
+        ({"message": "exit code 1:"}, ["message: expected 'exit code 1:' in 'step charge failed: exit code 64'"]),
+        ({"steps": {"charge": {"attempts": 2}}}, ["steps.charge.attempts: expected 2, not 1"]),
+        (
+            {"steps": {"fulfil": {"phase": "Cancelled"}}},
+            ["steps.fulfil: expected {'phase': 'Cancelled'}, but there is none"],
+        ),
+        ({"output": {"total": 1}}, ["output: expected {'total': 1}, but there is none"]),
+    ],
+)
+def test_matches_tells_the_differences(expected: dict[str, Any], differences: list[str]) -> None:
+    assert matches(expected, STATUS) == differences
