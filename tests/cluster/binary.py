@@ -29,7 +29,7 @@ def cache_root() -> Path:
 @contextmanager
 def alone(name: str) -> Iterator[None]:
     """Hold a lock of that name against all other processes with the same cache."""
-    path = cache_root() / f"{name}.lock"
+    path = cache_root() / "locks" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

@@ -122,8 +122,6 @@ def build(containerfile: Path, context: Path, tag: str, *, base: str | None = PY
             _have_in_store(base)
             arguments += ["--build-arg", f"BASE={base}"]
         _build(tag, containerfile, context, arguments, tar)
-        # What the former build of the tag left behind.
-        run([*_buildah(), "rmi", "--prune"])
     return tar
 
 

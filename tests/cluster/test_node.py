@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.cluster
 
 BUSYBOX = "localhost/adze/busybox:1"
 POD_TIMEOUT = 60
+MADE_BY_A_NODE = re.compile(r"/(adze|kubepods|kubelet|system\.slice/containerd|k8s\.io)")
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,15 @@ class HostState:
     @classmethod
     def now(cls, other: str) -> HostState:
         """The state at this moment, less what belongs to the node named ``other``, which may run meanwhile."""
-        cgroups = (str(each) for root in namespaces.cgroup_hierarchies() for each in root.rglob("*") if each.is_dir())
+        # Programs that have nothing to do with the node make and remove cgroups too, hence by name.
+        every = (str(each) for root in namespaces.cgroup_hierarchies() for each in root.rglob("*") if each.is_dir())
+        cgroups = {each for each in every if MADE_BY_A_NODE.search(each) and f"/{other}/" not in f"{each}/"}
         directories = [Path("/run"), Path("/var/lib"), Path("/var/log")]
         return cls(
             links=frozenset(each.name for each in Path("/sys/class/net").iterdir() if each.name != f"{other}-h"),
             network_namespaces=frozenset(_names(Path("/run/netns"))),
             mounts=frozenset(Path("/proc/self/mountinfo").read_text().splitlines()),
-            cgroups=frozenset(each for each in cgroups if f"/{other}/" not in f"{each}/"),
+            cgroups=frozenset(cgroups),
             directories=frozenset(f"{top}/{name}" for top in directories for name in _names(top)),
             settings=tuple(Path("/proc/sys", each).read_text() for each in namespaces.HOST_SETTINGS),
         )

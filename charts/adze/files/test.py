@@ -83,7 +83,7 @@ while time.monotonic() - start < TIMEOUT:
     now = (status.get("phase"), status.get("progress"), status.get("reason"))
     if now != seen:
         seen = now
-        print(*now)
+        print(" ".join(filter(None, now)) or "waiting for the operator")
     if now[0] == "Succeeded":
         retried("DELETE", path)
         sys.exit(0)

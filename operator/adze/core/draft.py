@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from adze.core import values
-from adze.core.model import Attempt, Phase, Run, StepStatus
+from adze.core import values, verdict
+from adze.core.model import Attempt, Run, StepStatus
 from adze.core.observed import Observed
 from adze.core.pods import Pod
 from adze.core.policy import Policy
@@ -76,14 +76,9 @@ class Draft:
         """Whether every step of a stage is final."""
         return all(self.steps[node.name].phase.final for node in self.nodes(stage))
 
-    def failed(self, stage: Stage) -> list[StepStatus]:
-        """The steps of a stage that failed, and those that the run's deadline ended."""
-        statuses = [self.steps[node.name] for node in self.nodes(stage)]
-        return [
-            status
-            for status in statuses
-            if status.phase is Phase.FAILED or (status.phase is Phase.CANCELLED and status.reason == DEADLINE)
-        ]
+    def failed(self) -> bool:
+        """Whether the graph has made the run fail."""
+        return any(verdict.failed(self.steps[node.name]) for node in self.nodes(Stage.GRAPH))
 
     def quiet(self) -> bool:
         """Whether no Pod of this run can still run. All its attempts are closed."""
@@ -104,7 +99,5 @@ class Draft:
         return False
 
 
-CANCELLED = "Cancelled"
-DEADLINE = "DeadlineExceeded"
-WITHDRAWN = frozenset({CANCELLED, DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"})
+WITHDRAWN = frozenset({verdict.CANCELLED, verdict.DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"})
 """Reasons of attempts that were ended by us while their Pod may still run."""

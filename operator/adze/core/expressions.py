@@ -109,7 +109,10 @@ class Scope:
         if reference:
             root, second, third = reference.groups()
             step = (second or "").replace("_", "-")
-            if root != "steps" or not second:
+            members = sorted(name.partition(".")[2] for name in self.variables if name.startswith(f"{root}."))
+            if root != "steps" and members:
+                message = f"{root} has no {second!r} here; it has {', '.join(members)}"
+            elif root != "steps" or not second:
                 roots = sorted({name.split(".")[0] for name in self.variables})
                 message = f"unknown name {root!r}; here are known: {', '.join(roots)}"
             elif f"steps.{second}.output" in self.variables:
@@ -131,10 +134,13 @@ def variable(step: str, member: str) -> str:
     return f"steps.{step.replace('-', '_')}.{member}"
 
 
-def fields_read(source: str, owner: str) -> Iterator[str]:
-    """Names of the fields of `owner` (such as `input`) that an expression reads by dot."""
-    bare = re.sub(_LITERAL, "''", _underscored(source))
-    yield from re.findall(rf"(?<![\w.]){re.escape(owner)}\.([A-Za-z_]\w*)", bare)
+def fields_read(source: str, owner: str) -> Iterator[tuple[str, str]]:
+    """Name and line:column of the fields of `owner` (such as `input`) that an expression reads by dot."""
+    # Literals are blanked out, not cut out, so that columns stay true.
+    bare = re.sub(_LITERAL, lambda literal: " " * len(literal[0]), _underscored(source))
+    for found in re.finditer(rf"(?<![\w.]){re.escape(owner)}\.([A-Za-z_]\w*)", bare):
+        line = bare.count("\n", 0, found.start())
+        yield found[1], f"{line + 1}:{found.start() - bare.rfind(chr(10), 0, found.start())}"
 
 
 def _pieces(text: str) -> Iterator[str | tuple[str, int]]:
@@ -170,10 +176,9 @@ class Template:
     value: Any
     programs: Mapping[str, tuple[str | Program, ...]]
 
-    def sources(self) -> Iterator[str]:
-        """The expressions in it."""
-        for pieces in self.programs.values():
-            yield from (piece.source for piece in pieces if isinstance(piece, Program))
+    def sources(self, text: str) -> Iterator[str]:
+        """The expressions in one of its texts."""
+        yield from (piece.source for piece in self.programs.get(text, ()) if isinstance(piece, Program))
 
     def render(self, values: Lookup) -> Any:
         """The value with each text filled in. A text that is one `${…}` and nothing else keeps its type."""

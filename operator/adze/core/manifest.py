@@ -11,7 +11,7 @@ from adze.core import kinds, names
 from adze.core.model import API_VERSION, Attempt, Run, StepStatus
 from adze.core.policy import Policy
 from adze.core.revision import Node, Revision, Stage
-from adze.core.values import Values, error, run_values
+from adze.core.values import Values, error
 
 DIRECTORY = "/adze"
 OUTPUT_PATH = "/dev/termination-log"
@@ -29,7 +29,7 @@ def build(run: Run, revision: Revision, node: Node, attempt: Attempt, values: Va
     """The manifest. ExpressionError if a `${…}` fails, TooLarge if context and script don't fit."""
     texts = node.texts.render(values)
     content = kinds.content(node.step, texts, policy)
-    files = {"context.json": context(run, node, attempt, values), **content.files}
+    files = {"context.json": context(node, attempt, values), **content.files}
     size = sum(len(text.encode()) for text in files.values())
     if size > CONTEXT_LIMIT:
         raise TooLarge(f"context and script take {size} bytes; {CONTEXT_LIMIT} fit: hand over less, or a reference")
@@ -127,14 +127,18 @@ def _user_env(node: Node, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def context(run: Run, node: Node, attempt: Attempt, values: Values) -> str:
+def context(node: Node, attempt: Attempt, values: Values) -> str:
     """What the step reads from /adze/context.json: input, its parents' results, and who it is."""
-    parents = node.step.parents if node.stage is Stage.GRAPH else tuple(values.steps)
+    in_graph = node.stage is Stage.GRAPH
+    parents = node.step.parents if in_graph else tuple(values.steps)
+    about = values.run_values()
+    if in_graph:  # how the run would end now is no news to a step of its graph
+        del about["phase"], about["error"]
     return msgspec.json.encode(
         {
             "input": values.input,
             "steps": {name: _result(values.steps[name]) for name in parents if name != node.name},
-            "run": run_values(run),
+            "run": about,
             "step": node.name,
             "attempt": attempt.number,
         }

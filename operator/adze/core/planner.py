@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from adze.core import conditions, duration
+from adze.core import conditions, duration, verdict
 from adze.core import revision as revisions
-from adze.core.draft import CANCELLED, DEADLINE, WITHDRAWN, Draft, Notice
+from adze.core.draft import WITHDRAWN, Draft, Notice
 from adze.core.expressions import ExpressionError
 from adze.core.model import Phase, Run, RunStatus, StepStatus, Workflow, WorkflowSpec
 from adze.core.observed import Observed, Refusal
@@ -71,7 +71,7 @@ def begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
     except InvalidWorkflow as error:
         return _refuse(run, now, "InvalidWorkflow", str(error))
     if run.spec.cancel:
-        return _refuse(run, now, CANCELLED, "the run was cancelled before it started", Phase.CANCELLED)
+        return _refuse(run, now, verdict.CANCELLED, "the run was cancelled before it started", Phase.CANCELLED)
     try:
         if revision.input:
             revision.input.check(run.spec.input or {}, "spec.input")
@@ -189,18 +189,10 @@ def _summary(run: Run, phase: Phase, reason: str | None, message: str | None, no
 
 
 def _verdict(draft: Draft) -> tuple[Phase, str | None, str | None]:
-    """Phase, reason and message of the run. Failed > Cancelled > Succeeded."""
+    """Phase, reason and message of the run; final only once nothing of it can still run."""
     if not (_all_ended(draft) and draft.quiet()):
         return _progressing(draft)
-    failed = [status for stage in Stage for status in draft.failed(stage)]
-    if failed:
-        first = failed[0]
-        if first.reason == DEADLINE:
-            return Phase.FAILED, DEADLINE, first.message
-        return Phase.FAILED, "StepFailed", f"{first.name}: {first.reason}: {first.message or ''}"[:2048]
-    if any(status.reason == CANCELLED for status in draft.steps.values()):
-        return Phase.CANCELLED, CANCELLED, "the run was cancelled"
-    return Phase.SUCCEEDED, None, None
+    return verdict.of_steps(draft.steps.values())
 
 
 def _all_ended(draft: Draft) -> bool:
@@ -210,7 +202,7 @@ def _all_ended(draft: Draft) -> bool:
 
 def _handled(draft: Draft) -> bool:
     """Whether an onFailure step that is wanted has been listed."""
-    if draft.run.spec.cancel or not draft.failed(Stage.GRAPH):
+    if draft.run.spec.cancel or not draft.failed():
         return True
     return all(node.name in draft.steps for node in draft.revision.stage(Stage.ON_FAILURE))
 

@@ -26,6 +26,8 @@ ATTEMPT_VARIABLES = {
     "attempt.message": STRING,
 }
 RUN_VARIABLES = {"run.name": STRING, "run.namespace": STRING, "run.uid": STRING, "run.workflow": STRING}
+VERDICT_VARIABLES = {"run.phase": STRING, "run.error": STRING}
+"""How the run would end now: for onFailure, finally and the run's output, which come after the graph."""
 
 
 class Stage(Enum):
@@ -121,7 +123,10 @@ class _Compiler:
         self.spec = spec
         self.problems: list[Problem] = []
         self.defaults = spec.defaults or Defaults()
-        self.outputs: dict[str, Mapping[str, Any] | None] = {step.name: step.output for step in spec.steps}
+        self.names = frozenset(step.name for step in spec.steps)
+        owners = {"input": spec.input} | {expressions.variable(s.name, "output"): s.output for s in spec.steps}
+        closed = {owner: schema.closed_fields(fields) for owner, fields in owners.items()}
+        self.closed = {owner: fields for owner, fields in closed.items() if fields is not None}
 
     def complain(self, field: str, message: str) -> None:
         self.problems.append(Problem(field, message))
@@ -143,7 +148,12 @@ class _Compiler:
                 if step.parents:
                     self.complain(f"{self.field(step, stage)}.parents", f"{stage.value} steps have no parents")
                 nodes[step.name] = self.node(step, stage, everything)
-        output = self.template(spec.output, self.scope(everything), "spec.output") if spec.output is not None else None
+            everything |= {step.name for step in steps}
+        output = (
+            self.template(spec.output, self.scope(everything, Stage.FINALLY), "spec.output")
+            if spec.output is not None
+            else None
+        )
         return Revision(
             digest=digest(spec),
             spec=spec,
@@ -181,7 +191,7 @@ class _Compiler:
         step = self.merged(step)
         if not step.script and not step.image:
             self.complain(f"{field}.image", "a container step needs an image, here or in spec.defaults")
-        scope = self.scope(upstream)
+        scope = self.scope(upstream, stage)
         retry_scope = Scope(ATTEMPT_VARIABLES)
         texts = {
             "command": step.command,
@@ -216,8 +226,10 @@ class _Compiler:
             changes["image"] = self.defaults.image
         return msgspec.structs.replace(step, **changes)
 
-    def scope(self, steps: frozenset[str]) -> Scope:
+    def scope(self, steps: frozenset[str], stage: Stage) -> Scope:
         variables: dict[str, Any] = {"input": OBJECT, **RUN_VARIABLES}
+        if stage is not Stage.GRAPH:
+            variables |= VERDICT_VARIABLES
         for name, member in schema.typed(self.spec.input).items():
             if name.isidentifier():
                 variables[f"input.{name}"] = expressions.type_of(member)
@@ -225,7 +237,7 @@ class _Compiler:
             variables[expressions.variable(step, "output")] = OBJECT
             variables[expressions.variable(step, "phase")] = STRING
             variables[expressions.variable(step, "error")] = STRING
-        return Scope(variables, frozenset(self.outputs))
+        return Scope(variables, self.names)
 
     def program(self, source: str | None, scope: Scope, field: str, want: Any) -> Program | None:
         if source is None:
@@ -235,7 +247,7 @@ class _Compiler:
         except ExpressionError as error:
             self.complain(f"{field}:{error.place}" if error.place else field, str(error))
             return None
-        self.check_fields([source], field)
+        self.check_fields(source, field)
         return program
 
     def template(self, value: Any, scope: Scope, field: str) -> Template:
@@ -249,20 +261,17 @@ class _Compiler:
                 except ExpressionError as error:
                     self.complain(f"{field}{place}:{error.place}" if error.place else f"{field}{place}", str(error))
             return Template(None, {})
-        self.check_fields(template.sources(), field)
+        for place, text in _members(value):
+            for source in template.sources(text):
+                self.check_fields(source, f"{field}{place}")
         return template
 
-    def check_fields(self, sources: Iterable[str], field: str) -> None:
+    def check_fields(self, source: str, field: str) -> None:
         """Refuse fields that a closed schema rules out; CEL itself sees only a map."""
-        for source in sources:
-            owners = {"input": self.spec.input} | {
-                expressions.variable(name, "output"): output for name, output in self.outputs.items()
-            }
-            for owner, owner_schema in owners.items():
-                known = schema.closed_fields(owner_schema)
-                for name in expressions.fields_read(source, owner) if known is not None else ():
-                    if name not in known:  # type: ignore[operator]
-                        self.complain(field, f"{owner} has no field {name!r}: its schema allows no others")
+        for owner, known in self.closed.items():
+            for name, place in expressions.fields_read(source, owner):
+                if name not in known:
+                    self.complain(f"{field}:{place}", f"{owner} has no field {name!r}: its schema allows no others")
 
     def validator(self, value: Mapping[str, Any] | None, field: str) -> Validator | None:
         if value is None:

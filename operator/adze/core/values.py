@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adze.core.model import Attempt, Run, StepStatus
+from adze.core import verdict
+from adze.core.model import Attempt, Phase, Run, StepStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +28,29 @@ class Values:
         if root == "input":
             return self.input[rest] if rest else self.input
         if root == "run":
-            return run_values(self.run)[rest]
+            return self.run_values()[rest]
         step, _, member = rest.partition(".")
-        status = self.steps[step.replace("_", "-")]
+        name = step.replace("_", "-")
+        # Only an onFailure step that was not needed has no status.
+        status = self.steps.get(name) or StepStatus(name=name, phase=Phase.SKIPPED)
         return {"output": status.output or {}, "phase": status.phase.value, "error": error(status)}[member]
 
-
-def run_values(run: Run) -> dict[str, str]:
-    """The root `run`."""
-    return {
-        "name": run.metadata.name,
-        "namespace": run.metadata.namespace,
-        "uid": run.metadata.uid,
-        "workflow": run.spec.workflow or "",
-    }
+    def run_values(self) -> dict[str, str]:
+        """The root `run`; phase and error say how it would end now, for onFailure and finally steps."""
+        phase, reason, message = verdict.of_steps(self.steps.values())
+        return {
+            "name": self.run.metadata.name,
+            "namespace": self.run.metadata.namespace,
+            "uid": self.run.metadata.uid,
+            "workflow": self.run.spec.workflow or "",
+            "phase": phase.value,
+            "error": (message or reason or "") if phase is Phase.FAILED else "",
+        }
 
 
 def error(status: StepStatus) -> str:
     """Why a step failed, as one text; empty when it didn't."""
-    if status.phase.value != "Failed":
+    if status.phase is not Phase.FAILED:
         return ""
     return f"{status.reason}: {status.message}" if status.message else status.reason or ""
 

@@ -21,6 +21,7 @@ from adze.shell import settings as settings_module
 from adze.shell.cluster import ApiError, Cluster, Credentials, resource, selector, text_of
 from adze.shell.driver import Driver
 from adze.shell.engine import Engine
+from adze.shell.release import release as release_all
 from adze.shell.settings import Settings
 from adze.shell.watch import Watch
 from adze.shell.workflows import review
@@ -185,3 +186,11 @@ def run() -> None:
             standalone=True,
         )
     )
+
+
+def release(deployment: str | None, namespace: str, patience: float) -> int:
+    """Stop the operator's Deployment and let go of all Pods; how many."""
+    settings = settings_module.load(os.environ)
+    logs.configure(settings)
+    access = credentials(kopf.OperatorSettings())
+    return asyncio.run(release_all(access, deployment, namespace, settings.namespaces, patience))

@@ -15,9 +15,7 @@ def advance(draft: Draft) -> None:
     _advance_graph(draft)
     if not draft.ended(Stage.GRAPH):
         return
-    if not _advance_handlers(
-        draft, Stage.ON_FAILURE, wanted=bool(draft.failed(Stage.GRAPH)) and not draft.run.spec.cancel
-    ):
+    if not _advance_handlers(draft, Stage.ON_FAILURE, wanted=draft.failed() and not draft.run.spec.cancel):
         return
     _advance_handlers(draft, Stage.FINALLY, wanted=True)
 

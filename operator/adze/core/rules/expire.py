@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 import msgspec
 
 from adze.core import duration, pods
-from adze.core.draft import CANCELLED, DEADLINE, Draft
+from adze.core.draft import Draft
 from adze.core.model import Attempt, Phase, StepStatus
 from adze.core.revision import Node, Stage
 from adze.core.rules import retry
+from adze.core.verdict import CANCELLED, DEADLINE
 
 AT_ONCE = frozenset({"InvalidImageName"})
 """Waiting reasons that no patience cures."""

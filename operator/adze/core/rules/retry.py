@@ -46,7 +46,7 @@ def _final_reason(node: Node, ended: Attempt) -> str | None:
         return f"retryWhen: {error}"
     if again is True:
         return None
-    return f"{ended.message} (no retry: {node.retry_when.source})"
+    return ended.message or ""
 
 
 def _retry(draft: Draft, status: StepStatus, ended: Attempt, backoff: Backoff, count: int, allowed: int) -> None:

@@ -1,0 +1,26 @@
+"""How a run ends, or would end now, by how its steps did: Failed > Cancelled > Succeeded."""
+
+from collections.abc import Iterable
+
+from adze.core.model import Phase, StepStatus
+
+CANCELLED = "Cancelled"
+DEADLINE = "DeadlineExceeded"
+
+
+def failed(status: StepStatus) -> bool:
+    """Whether a step makes its run fail: it failed, or the run's deadline ended it."""
+    return status.phase is Phase.FAILED or (status.phase is Phase.CANCELLED and status.reason == DEADLINE)
+
+
+def of_steps(statuses: Iterable[StepStatus]) -> tuple[Phase, str | None, str | None]:
+    """Phase, reason and message; the first step that went wrong gives the words."""
+    statuses = list(statuses)
+    first = next((status for status in statuses if failed(status)), None)
+    if first:
+        if first.reason == DEADLINE:
+            return Phase.FAILED, DEADLINE, first.message
+        return Phase.FAILED, "StepFailed", f"{first.name}: {first.reason}: {first.message or ''}"[:2048]
+    if any(status.phase is Phase.CANCELLED and status.reason == CANCELLED for status in statuses):
+        return Phase.CANCELLED, CANCELLED, "the run was cancelled"
+    return Phase.SUCCEEDED, None, None

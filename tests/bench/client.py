@@ -1,0 +1,116 @@
+"""The bench's own client, its namespace, and the check that no other operator works there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from kubernetes import client, config  # type: ignore[import-untyped]
+
+from adze.core.model import API_VERSION
+from adze.core.pods import Pod
+from adze.shell.cluster import MERGE, ApiError, Cluster, Credentials, resource
+
+from .progress import say
+from .scenarios import Scenario
+
+ANOTHER_TIMEOUT = 4.0
+GONE_TIMEOUT = 60.0
+
+
+class Refused(Exception):
+    """The bench can't measure here; says why."""
+
+
+def connect(kubeconfig: Path) -> Cluster:
+    """A client by the kubeconfig's current context."""
+    settings = client.Configuration()
+    config.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
+    token = settings.api_key.get("authorization", "").removeprefix("Bearer ")
+    credentials = Credentials(
+        server=settings.host,
+        ca=_text(settings.ssl_ca_cert),
+        insecure=not settings.verify_ssl,
+        certificate=_text(settings.cert_file),
+        private_key=_text(settings.key_file),
+        token=token or None,
+    )
+    return Cluster(credentials, agent="adze-bench/1")
+
+
+def _text(path: str | None) -> str | None:
+    return Path(path).read_text() if path else None
+
+
+async def create_namespace(cluster: Cluster, name: str) -> None:
+    """Make the namespace and wait for its default service account, without which no Pod is admitted."""
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"adze.dev/bench": "true"}}}
+    await cluster.call("POST", resource("v1", None, "namespaces"), body)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            await cluster.call("GET", resource("v1", name, "serviceaccounts", "default"))
+            return
+        except ApiError as error:
+            if error.code != 404 or time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.1)
+
+
+async def refuse_company(cluster: Cluster, namespace: str) -> None:
+    """Refused if an operator answers in the namespace before ours has started: it would do half of the work."""
+    scenario = Scenario("probe", {"probe": ()}, skipped=True)
+    probe = scenario.run("probe") | {"spec": {"workflowSpec": scenario.workflow()["spec"]}}
+    path = resource(API_VERSION, namespace, "workflowruns")
+    try:
+        await cluster.call("POST", path, probe)
+    except ApiError as error:
+        if error.code == 404:
+            raise Refused("the cluster has no WorkflowRun kind: kubectl apply -f crds/") from error
+        raise
+    deadline = time.monotonic() + ANOTHER_TIMEOUT
+    while time.monotonic() < deadline:
+        await asyncio.sleep(0.5)
+        answer: Any = msgspec.json.decode(await cluster.call("GET", f"{path}/probe"))
+        if phase := answer.get("status", {}).get("phase"):
+            raise Refused(
+                f"another adze operator works in namespace {namespace} (it made a probe {phase}): "
+                "stop it, or give it namespaces of its own (ADZE_NAMESPACES), or bench on another cluster"
+            )
+    await cluster.call("DELETE", f"{path}/probe")
+
+
+class _Pods(msgspec.Struct):
+    items: list[Pod] = []
+
+
+async def remove_namespace(cluster: Cluster, name: str) -> None:
+    """Delete the namespace, letting go of Pods that an operator held; says what is left after a while."""
+    path = resource("v1", None, "namespaces", name)
+    try:
+        await cluster.call("DELETE", path)
+        deadline = time.monotonic() + GONE_TIMEOUT
+        while time.monotonic() < deadline:
+            left = msgspec.json.decode(await cluster.call("GET", resource("v1", name, "pods")), type=_Pods).items
+            for pod in left:
+                if pod.held:
+                    await _let_go(cluster, pod)
+            await cluster.call("GET", path)
+            await asyncio.sleep(1)
+    except ApiError as error:
+        if error.code != 404:
+            say(f"namespace {name} is left: {error}")
+        return
+    say(f"namespace {name} is still being removed after {GONE_TIMEOUT:.0f} s; {len(left)} Pods are left in it")
+
+
+async def _let_go(cluster: Cluster, pod: Pod) -> None:
+    body = {"metadata": {"uid": pod.metadata.uid, "finalizers": None}}
+    try:
+        await cluster.call("PATCH", resource("v1", pod.metadata.namespace, "pods", pod.name), body, MERGE)
+    except ApiError as error:
+        if error.code != 404:
+            raise
