@@ -22,7 +22,6 @@ from adze.core.pods import (
     PodCondition,
     PodMetadata,
     PodSpec,
-    PodStatus,
     Running,
     Terminated,
     Waiting,

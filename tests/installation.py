@@ -14,7 +14,6 @@ from tests.cluster import binary, images, provider
 from tests.cluster.progress import run_long, say
 
 ROOT = Path(__file__).parent.parent
-NAMESPACE = "adze-system"
 RELEASE = "adze"
 OPERATOR_SOURCES = ("operator", "requirements/operator.txt", "pyproject.toml")
 WORKER_SOURCES = ("worker-image",)
@@ -33,7 +32,9 @@ class Installation:
         """Environment for subprocesses: our kubectl and helm, this cluster."""
         return {**os.environ, "KUBECONFIG": str(self.kubeconfig), "PATH": f"{self.tools}:{os.environ['PATH']}"}
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Run kubectl; the caller looks at the return code."""
         return subprocess.run(
             ["kubectl", *arguments], env=self.environment, input=stdin, text=True, capture_output=True, timeout=timeout
@@ -58,6 +59,21 @@ def image(name: str, containerfile: str, sources: tuple[str, ...]) -> tuple[str,
     return tag, images.build(ROOT / containerfile, ROOT, tag)
 
 
+def helm(*values: str) -> list[str]:
+    """The command that installs or upgrades adze."""
+    options = [
+        "--namespace",
+        "adze-system",
+        "--create-namespace",
+        "--take-ownership",
+        "--wait",
+        "--timeout",
+        "180s",
+        "--set-string",
+    ]
+    return ["helm", "upgrade", "--install", RELEASE, str(ROOT / "charts/adze"), *options, ",".join(values)]
+
+
 @lru_cache(maxsize=1)
 def install(*settings: str) -> Installation:
     """Have a cluster with the present adze in it; `settings` go to `helm --set`."""
@@ -75,12 +91,7 @@ def install(*settings: str) -> Installation:
     installation = Installation(cluster.kubeconfig, tools, cluster.kind)
     repository, tag = operator.rsplit(":", 1)
     values = [f"image.repository={repository}", f"image.tag={tag}", f"worker.image={worker}", *settings]
-    run_long(
-        "helm upgrade --install adze charts/adze",
-        ["helm", "upgrade", "--install", RELEASE, str(ROOT / "charts/adze"), "--namespace", NAMESPACE]
-        + ["--create-namespace", "--take-ownership", "--wait", "--timeout", "180s", "--set", ",".join(values)],
-        env=installation.environment,
-    )
+    run_long("helm upgrade --install adze charts/adze", helm(*values), env=installation.environment)
     return installation
 
 

@@ -124,15 +124,21 @@ async def _measure(bench: Bench, operator: Operator, options: argparse.Namespace
         samples: dict[str, list[Measure]] = {"adze": [], "bare": []}
         for number in range(options.repeat or scenario.repeats):
             if time.monotonic() - start > options.limit:
-                report.notes.append(f"{scenario.name}: {number} passes only, the limit of {options.limit:.0f} s is over")
+                report.notes.append(
+                    f"{scenario.name}: {number} passes only, the limit of {options.limit:.0f} s is over"
+                )
                 break
             await _pass(bench, operator, scenario, number, samples)
         if samples["adze"]:
             audited = bool(samples["adze"][0].purposes)
-            report.results.append((scenario, table.figures(scenario, samples["adze"], samples["bare"], audited=audited)))
+            report.results.append(
+                (scenario, table.figures(scenario, samples["adze"], samples["bare"], audited=audited))
+            )
             report.samples[scenario.name] = samples
     now, peak = operator.rss()
-    report.notes.append(f"after: RSS {now:.0f} MiB, at its highest {peak:.0f}, idle CPU {await _idle(operator):.1f} ms/s")
+    report.notes.append(
+        f"after: RSS {now:.0f} MiB, at its highest {peak:.0f}, idle CPU {await _idle(operator):.1f} ms/s"
+    )
 
 
 async def _pass(

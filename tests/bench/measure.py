@@ -155,8 +155,10 @@ class Bench:
             "the release of all Pods",
             lambda: not any(pod.held or not pod.ended for pod in observer.live_pods.values()),
             30,
-            lambda: f"{sum(pod.held for pod in observer.live_pods.values())} held, "
-            f"{sum(not pod.ended for pod in observer.live_pods.values())} not ended",
+            lambda: (
+                f"{sum(pod.held for pod in observer.live_pods.values())} held, "
+                f"{sum(not pod.ended for pod in observer.live_pods.values())} not ended"
+            ),
         )
         await asyncio.sleep(QUIET)
 

@@ -26,7 +26,7 @@ class Operator:
 
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
         self.port = _free_port()
-        self._output = tempfile.TemporaryFile("w+")
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed with the process)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ADZE_")}
         environment |= {
             "KUBECONFIG": str(kubeconfig),

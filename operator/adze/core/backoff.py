@@ -17,8 +17,11 @@ def delay(backoff: Backoff, failures: int, seed: str) -> timedelta:
         wait = base
     elif backoff.type is BackoffType.LINEAR:
         wait = base * failures
+    elif not base:
+        wait = base
     else:
-        # Past the cap the power no longer matters, and an unbounded one would overflow.
-        wait = base * min(backoff.factor ** min(failures - 1, 64), 10**9)
+        growth = backoff.factor ** (failures - 1)
+        # Past the cap the power no longer matters, and a timedelta would overflow.
+        wait = base * growth if growth < longest / base else longest
     share = int(names.digest("jitter", seed, length=8), 16) / 0xFFFFFFFF
     return min(wait, longest) * (1 + share * backoff.jitter / 100)

@@ -5,12 +5,11 @@ from graphlib import CycleError, TopologicalSorter
 
 
 def cycle(parents: Mapping[str, Sequence[str]]) -> list[str] | None:
-    """The names along a cycle, first and last the same, or None."""
+    """The names along a cycle from parent to child, first and last the same, or None."""
     try:
         TopologicalSorter(parents).prepare()
     except CycleError as error:
-        # graphlib lists successors first; users think from parent to child.
-        return list(reversed(error.args[1]))
+        return list(error.args[1])
     return None
 
 

@@ -4,12 +4,38 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from adze.core import values, verdict
 from adze.core.model import Attempt, Run, StepStatus
 from adze.core.observed import Observed
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Node, Revision, Stage
+
+REASON_LIMIT = 64
+MESSAGE_LIMIT = 2048
+"""Characters of a reason and a message in a status: the CRD refuses longer ones, and with them the whole write."""
+
+
+def cut(text: str | None, limit: int = MESSAGE_LIMIT) -> str | None:
+    """The text, its middle left out if it's too long: beginnings say what, ends say why."""
+    if text is None or len(text) <= limit:
+        return text
+    half = (limit - 3) // 2
+    return f"{text[:half]}…{text[-half:]}"
+
+
+def bounded(status: StepStatus) -> StepStatus:
+    """The status with no text longer than its field allows."""
+    attempts = status.attempts
+    if attempts and max(len(attempts[-1].message or ""), len(attempts[-1].reason or "")) > REASON_LIMIT:
+        last = attempts[-1]
+        last = msgspec.structs.replace(last, message=cut(last.message), reason=cut(last.reason, REASON_LIMIT))
+        attempts = (*attempts[:-1], last)
+    return msgspec.structs.replace(
+        status, attempts=attempts, message=cut(status.message), reason=cut(status.reason, REASON_LIMIT)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +67,14 @@ class Draft:
 
     def put(self, status: StepStatus) -> None:
         """Set a step's status; it's written in this pass."""
+        status = bounded(status)
         if status != self.steps.get(status.name):
             self.steps[status.name] = status
             self.firm = True
 
     def put_when_ripe(self, status: StepStatus, ripe: datetime) -> None:
         """Set a step's status, but let the write wait until `ripe` unless another is due: it's news, no decision."""
+        status = bounded(status)
         if status != self.steps[status.name]:
             self.steps[status.name] = status
             self.ripe = min(self.ripe or ripe, ripe)
@@ -57,7 +85,7 @@ class Draft:
 
     def say(self, kind: str, reason: str, message: str) -> None:
         """Post a Kubernetes Event (Normal or Warning)."""
-        self.notices.append(Notice(kind, reason, message))
+        self.notices.append(Notice(kind, reason, cut(message, 1000) or ""))
 
     def pod(self, attempt: Attempt) -> Pod | None:
         """The Pod of an attempt as last seen. A Pod that the run doesn't own is nobody's attempt."""

@@ -8,13 +8,17 @@ PATTERN = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
 
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+_LONGEST = 10 * 365 * 24 * 3600
 
 
 def parse(text: str) -> timedelta:
     """Read a duration; ValueError names the text when it isn't one."""
     if not re.match(PATTERN, text):
         raise ValueError(f"{text!r} is not a duration such as 90s or 1h30m")
-    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text)))
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    if seconds > _LONGEST:
+        raise ValueError(f"{text} is longer than ten years")
+    return timedelta(seconds=seconds)
 
 
 def show(duration: timedelta) -> str:

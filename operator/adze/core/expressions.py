@@ -5,7 +5,7 @@ The one module that knows the CEL library. Its rules come from the CEL specifica
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -69,7 +69,13 @@ class Program:
         answer = self.compiled.eval(data={name: values[name] for name in self.variables if name in values})
         if answer.type() == Type.ERROR:
             raise ExpressionError(f"{self.source}: {_readable(str(answer.plain_value()))}")
-        return answer.plain_value()
+        try:
+            # Only what JSON can hold leaves CEL: a value ends up in a Pod or in the status.
+            return msgspec.to_builtins(answer.plain_value(), str_keys=True)
+        except TypeError:
+            raise ExpressionError(
+                f"{self.source}: gives {answer.type().name().lower()}, which JSON can't hold"
+            ) from None
 
 
 def _readable(message: str) -> str:
@@ -138,7 +144,7 @@ def fields_read(source: str, owner: str) -> Iterator[tuple[str, str]]:
     """Name and line:column of the fields of `owner` (such as `input`) that an expression reads by dot."""
     # Literals are blanked out, not cut out, so that columns stay true.
     bare = re.sub(_LITERAL, lambda literal: " " * len(literal[0]), _underscored(source))
-    for found in re.finditer(rf"(?<![\w.]){re.escape(owner)}\.([A-Za-z_]\w*)", bare):
+    for found in re.finditer(rf"(?<![\w.]){re.escape(owner)}\.([A-Za-z_]\w*)\b(?!\s*\()", bare):
         line = bare.count("\n", 0, found.start())
         yield found[1], f"{line + 1}:{found.start() - bare.rfind(chr(10), 0, found.start())}"
 
@@ -182,24 +188,25 @@ class Template:
 
     def render(self, values: Lookup) -> Any:
         """The value with each text filled in. A text that is one `${…}` and nothing else keeps its type."""
-        return self._fill(self.value, values)
+        return self._fill(self.value, values, None)
 
-    def text(self, values: Lookup) -> str:
-        """The value as text: strings as they are, everything else as JSON."""
-        return as_text(self.render(values))
+    def texts(self, values: Lookup, escape: Callable[[str], str]) -> Any:
+        """The value with each text filled in and nothing but texts; `escape` is applied to what an expression gave."""
+        return self._fill(self.value, values, escape)
 
-    def _fill(self, value: Any, values: Lookup) -> Any:
+    def _fill(self, value: Any, values: Lookup, escape: Callable[[str], str] | None) -> Any:
         if isinstance(value, str):
             pieces = self.programs.get(value)
             if pieces is None:
                 return value
-            if len(pieces) == 1 and isinstance(pieces[0], Program):
+            if len(pieces) == 1 and isinstance(pieces[0], Program) and escape is None:
                 return pieces[0](values)
-            return "".join(piece if isinstance(piece, str) else as_text(piece(values)) for piece in pieces)
+            safe = escape or str
+            return "".join(piece if isinstance(piece, str) else safe(as_text(piece(values))) for piece in pieces)
         if isinstance(value, Mapping):
-            return {key: self._fill(member, values) for key, member in value.items()}
+            return {key: self._fill(member, values, escape) for key, member in value.items()}
         if isinstance(value, list | tuple):
-            return [self._fill(member, values) for member in value]
+            return [self._fill(member, values, escape) for member in value]
         return value
 
 

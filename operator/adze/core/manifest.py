@@ -27,7 +27,7 @@ class TooLarge(ValueError):
 
 def build(run: Run, revision: Revision, node: Node, attempt: Attempt, values: Values, policy: Policy) -> dict[str, Any]:
     """The manifest. ExpressionError if a `${…}` fails, TooLarge if context and script don't fit."""
-    texts = node.texts.render(values)
+    texts = node.texts.texts(values, _unexpanded)
     content = kinds.content(node.step, texts, policy)
     files = {"context.json": context(node, attempt, values), **content.files}
     size = sum(len(text.encode()) for text in files.values())
@@ -78,7 +78,11 @@ def spec(run: Run, node: Node, attempt: Attempt, env: Mapping[str, Any], content
         "terminationMessagePath": OUTPUT_PATH,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": "adze", "mountPath": DIRECTORY, "readOnly": True}],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            **({"runAsNonRoot": True} if content.non_root else {}),
+        },
     }
     optional = {
         "command": content.command,
@@ -107,6 +111,11 @@ def spec(run: Run, node: Node, attempt: Attempt, env: Mapping[str, Any], content
     return pod
 
 
+def _unexpanded(text: str) -> str:
+    """Data as the kubelet leaves it alone: it expands `$(NAME)`, which authors may write but data must not."""
+    return text.replace("$", "$$")
+
+
 def _own_env(run: Run, node: Node, attempt: Attempt) -> list[dict[str, str]]:
     values = {
         "ADZE_CONTEXT": f"{DIRECTORY}/context.json",
@@ -120,7 +129,7 @@ def _own_env(run: Run, node: Node, attempt: Attempt) -> list[dict[str, str]]:
 
 def _user_env(node: Node, values: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
-        {"name": variable.name, "value": kinds.literal(variable.value, values[variable.name])}
+        {"name": variable.name, "value": values[variable.name]}
         if variable.value is not None
         else {"name": variable.name, "valueFrom": variable.value_from}
         for variable in node.step.env

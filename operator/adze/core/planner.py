@@ -6,7 +6,6 @@ what a status that stands asks for among the Pods. All of it is a function of it
 in the simulator and in a test.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,10 +14,10 @@ import msgspec
 
 from adze.core import conditions, duration, verdict
 from adze.core import revision as revisions
-from adze.core.draft import WITHDRAWN, Draft, Notice
+from adze.core.draft import REASON_LIMIT, WITHDRAWN, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
 from adze.core.model import Phase, Run, RunStatus, StepStatus, Workflow, WorkflowSpec
-from adze.core.observed import Observed, Refusal
+from adze.core.observed import Observed
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import InvalidWorkflow, Revision, Stage
@@ -104,8 +103,8 @@ def _without_workflow(run: Run, now: datetime) -> Plan:
 
 
 def _refuse(run: Run, now: datetime, reason: str, message: str, phase: Phase = Phase.FAILED) -> Plan:
-    status = msgspec.structs.replace(_summary(run, phase, reason, message[:4096], now), finish_time=now)
-    return Plan(status=status, notices=(Notice("Warning", reason, message[:1000]),))
+    status = msgspec.structs.replace(_summary(run, phase, reason, message, now), finish_time=now)
+    return Plan(status=status, notices=(Notice("Warning", reason, cut(message, 1000) or ""),))
 
 
 def _if_new(run: Run, status: RunStatus) -> RunStatus | None:
@@ -177,6 +176,7 @@ def _sum_up(draft: Draft) -> RunStatus:
 
 def _summary(run: Run, phase: Phase, reason: str | None, message: str | None, now: datetime) -> RunStatus:
     generation = run.metadata.generation
+    reason, message = cut(reason, REASON_LIMIT), cut(message)
     wanted = conditions.of_run(phase, reason, message)
     return msgspec.structs.replace(
         run.status,
@@ -215,7 +215,7 @@ def _progressing(draft: Draft) -> tuple[Phase, str | None, str | None]:
         return Phase.RUNNING, "Suspended", "spec.suspend is true: nothing new is started"
     for status in draft.steps.values():
         if not status.phase.final and status.reason not in (None, "Starting"):
-            return Phase.RUNNING, status.reason, f"{status.name}: {status.message or ''}"[:2048]
+            return Phase.RUNNING, status.reason, f"{status.name}: {status.message or ''}"
     return Phase.RUNNING, None, None
 
 
@@ -236,7 +236,7 @@ def _farewell(phase: Phase, reason: str | None, message: str | None, draft: Draf
     took = duration.show(draft.now - (draft.run.status.start_time or draft.now))
     if phase is Phase.SUCCEEDED:
         return "Normal", "Succeeded", f"{len(draft.steps)} steps in {took}"
-    return "Warning" if phase is Phase.FAILED else "Normal", phase.value, f"{reason}: {message} (after {took})"[:1000]
+    return "Warning" if phase is Phase.FAILED else "Normal", phase.value, f"{reason}: {message} (after {took})"
 
 
 def _retire(run: Run, revision: Revision, now: datetime) -> Plan:
@@ -248,12 +248,12 @@ def _retire(run: Run, revision: Revision, now: datetime) -> Plan:
     return Plan(expired=True) if now >= end else Plan(wake=end)
 
 
-def chores(run: Run, pods: Mapping[str, Pod], refusals: Mapping[str, Refusal], now: datetime) -> Chores:
+def chores(run: Run, observed: Observed, now: datetime) -> Chores:
     """What the run's status, once it stands in the API server, asks for among its Pods.
 
     An open attempt wants its Pod created and its gate opened; a closed one wants its Pod released, and deleted if it
     may still run: at once if its claim was withdrawn, after a while if only side containers are left.
-    `refusals` hold back a create until their time.
+    A create is held back by a refusal until its time, and for good once the Pod was there and vanished.
     """
     create: list[str] = []
     opening: list[Pod] = []
@@ -262,12 +262,11 @@ def chores(run: Run, pods: Mapping[str, Pod], refusals: Mapping[str, Refusal], n
     wake: datetime | None = None
     for status in run.status.steps:
         for attempt in status.attempts:
-            pod = pods.get(attempt.pod)
+            pod = observed.pods.get(attempt.pod)
             if pod and not pod.owned_by(run.metadata.uid):
                 continue
             if attempt.finish_time is None:
-                refusal = refusals.get(attempt.pod)
-                if pod is None and not attempt.start_time and not (refusal and now < refusal.retry_at):
+                if pod is None and not attempt.start_time and _creatable(attempt.pod, observed, now):
                     create.append(attempt.pod)
                 elif pod and pod.gated and not pod.deleting:
                     opening.append(pod)
@@ -280,6 +279,11 @@ def chores(run: Run, pods: Mapping[str, Pod], refusals: Mapping[str, Refusal], n
                     else:
                         wake = min(wake or end, end)
     return Chores(tuple(create), tuple(opening), tuple(release), tuple(delete), wake)
+
+
+def _creatable(pod: str, observed: Observed, now: datetime) -> bool:
+    refusal = observed.refusals.get(pod)
+    return pod not in observed.vanished and not (refusal and now < refusal.retry_at)
 
 
 def may_start(run: Run, pod: Pod) -> bool:

@@ -246,7 +246,7 @@ class _Hands:
 
     def do(self, plan: Plan) -> Generator[Sequence[Call], Sequence[Any], None]:
         """Create, release and delete at once; then open the gates that the run still stands behind."""
-        chores = planner.chores(self.run, self.observed.pods, self.refusals, self.now)
+        chores = planner.chores(self.run, self.observed, self.now)
         creates = [CreatePod(self.run, plan.manifests.get(pod) or self._manifest(pod)) for pod in chores.create]
         others: list[Call] = [DeletePod(pod) for pod in chores.delete]
         others += [Release(pod) for pod in chores.release]

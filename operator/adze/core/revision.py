@@ -127,6 +127,7 @@ class _Compiler:
         owners = {"input": spec.input} | {expressions.variable(s.name, "output"): s.output for s in spec.steps}
         closed = {owner: schema.closed_fields(fields) for owner, fields in owners.items()}
         self.closed = {owner: fields for owner, fields in closed.items() if fields is not None}
+        self.input: Mapping[str, Any] | None = None
 
     def complain(self, field: str, message: str) -> None:
         self.problems.append(Problem(field, message))
@@ -136,6 +137,7 @@ class _Compiler:
         parents = {step.name: step.parents for step in spec.steps}
         upstream = self.graph(parents)
         input_validator = self.validator(spec.input, "spec.input")
+        self.input = spec.input if input_validator else None
         nodes = {step.name: self.node(step, Stage.GRAPH, upstream[step.name]) for step in spec.steps}
         everything = frozenset(parents)
         for stage, steps in (
@@ -230,7 +232,7 @@ class _Compiler:
         variables: dict[str, Any] = {"input": OBJECT, **RUN_VARIABLES}
         if stage is not Stage.GRAPH:
             variables |= VERDICT_VARIABLES
-        for name, member in schema.typed(self.spec.input).items():
+        for name, member in schema.typed(self.input).items():
             if name.isidentifier():
                 variables[f"input.{name}"] = expressions.type_of(member)
         for step in sorted(steps):

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jsonschema_rs
-import msgspec
 
 
 class SchemaError(ValueError):
@@ -28,9 +27,7 @@ class Validator:
         except ValueError as error:
             raise SchemaError(str(error).splitlines()[0]) from None
         self._defaults = {
-            name: member["default"]
-            for name, member in (schema.get("properties") or {}).items()
-            if isinstance(member, Mapping) and "default" in member
+            name: member["default"] for name, member in _properties(schema).items() if "default" in member
         }
 
     def check(self, value: Mapping[str, Any], root: str) -> dict[str, Any]:
@@ -43,23 +40,22 @@ class Validator:
 
 
 def typed(schema: Mapping[str, Any] | None) -> Mapping[str, Mapping[str, Any]]:
-    """The required properties of an object schema: those whose value and type can be relied on."""
-    if not schema:
-        return {}
-    properties = schema.get("properties") or {}
-    certain = set(schema.get("required") or ()) | {
-        name for name, member in properties.items() if isinstance(member, Mapping) and "default" in member
-    }
-    return {name: member for name, member in properties.items() if name in certain and isinstance(member, Mapping)}
+    """The properties of a valid object schema whose value and type can be relied on: required, or with a default."""
+    properties = _properties(schema)
+    required = (schema or {}).get("required") or ()
+    return {name: member for name, member in properties.items() if name in required or "default" in member}
 
 
 def closed_fields(schema: Mapping[str, Any] | None) -> frozenset[str] | None:
     """The property names of a schema that allows no others, or None."""
-    if schema and schema.get("additionalProperties") is False:
-        return frozenset(schema.get("properties") or ())
+    if schema and schema.get("additionalProperties") is False and "patternProperties" not in schema:
+        return frozenset(_properties(schema))
     return None
 
 
-def same(left: Any, right: Any) -> bool:
-    """Whether two JSON values are equal whatever the order of their keys."""
-    return msgspec.json.encode(left, order="deterministic") == msgspec.json.encode(right, order="deterministic")
+def _properties(schema: Mapping[str, Any] | None) -> dict[str, Mapping[str, Any]]:
+    """The properties that are themselves objects; anything else is for the validator to complain about."""
+    properties = (schema or {}).get("properties")
+    if not isinstance(properties, Mapping):
+        return {}
+    return {name: member for name, member in properties.items() if isinstance(member, Mapping)}

@@ -20,7 +20,7 @@ def of_steps(statuses: Iterable[StepStatus]) -> tuple[Phase, str | None, str | N
     if first:
         if first.reason == DEADLINE:
             return Phase.FAILED, DEADLINE, first.message
-        return Phase.FAILED, "StepFailed", f"{first.name}: {first.reason}: {first.message or ''}"[:2048]
+        return Phase.FAILED, "StepFailed", f"{first.name}: {first.reason}: {first.message or ''}"
     if any(status.phase is Phase.CANCELLED and status.reason == CANCELLED for status in statuses):
         return Phase.CANCELLED, CANCELLED, "the run was cancelled"
     return Phase.SUCCEEDED, None, None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from adze.core.kinds import container, script
-from adze.core.kinds.base import Content, literal
+from adze.core.kinds.base import Content
 from adze.core.model import Step
 from adze.core.policy import Policy
 
@@ -20,7 +20,7 @@ KINDS: dict[str, Kind] = {
 """The field of a step that chooses the kind, and the kind."""
 
 
-__all__ = ["KINDS", "Content", "Kind", "content", "literal"]
+__all__ = ["KINDS", "Content", "Kind", "content"]
 
 
 def content(step: Step, texts: Mapping[str, Any], policy: Policy) -> Content:

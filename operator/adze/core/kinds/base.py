@@ -1,10 +1,7 @@
 """What every step kind gives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from adze.core.expressions import as_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +12,5 @@ class Content:
     command: list[str] | None = None
     args: list[str] | None = None
     files: Mapping[str, str] = field(default_factory=dict)
-
-
-def literal(written: str, filled: Any) -> str:
-    """The filled-in text for a Pod. The kubelet expands `$(NAME)`: what the author wrote may use that, data may not."""
-    text = as_text(filled)
-    return text.replace("$(", "$$(") if "${" in written else text
-
-
-def literals(written: Sequence[str] | None, filled: Sequence[Any] | None) -> list[str] | None:
-    """`literal` for a command or its arguments."""
-    if written is None or filled is None:
-        return None
-    return [literal(*pair) for pair in zip(written, filled, strict=True)]
+    non_root: bool = False
+    """Whether the image is known to run as another user than root, which the strictest namespaces ask for."""

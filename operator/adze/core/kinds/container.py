@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from adze.core.kinds.base import Content, literals
+from adze.core.kinds.base import Content
 from adze.core.model import Step
 from adze.core.policy import Policy
 
@@ -12,6 +12,6 @@ def content(step: Step, texts: Mapping[str, Any], _policy: Policy) -> Content:
     """The image as it is, with the step's command and arguments."""
     return Content(
         image=step.image or "",
-        command=literals(step.command, texts["command"]),
-        args=literals(step.args, texts["args"]),
+        command=texts["command"],
+        args=texts["args"],
     )

@@ -15,5 +15,6 @@ def content(step: Step, _texts: Mapping[str, Any], policy: Policy) -> Content:
     return Content(
         image=step.script.image or policy.worker_image,
         command=[*command, "/adze/script"],
+        non_root=step.script.image is None,
         files={"script": step.script.source},
     )

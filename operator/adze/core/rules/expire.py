@@ -90,6 +90,4 @@ def _limit(
 
 
 def _withdraw(draft: Draft, node: Node, attempt: Attempt, reason: str, message: str) -> None:
-    retry.close(
-        draft, node, msgspec.structs.replace(attempt, finish_time=draft.now, reason=reason, message=message[:2048])
-    )
+    retry.close(draft, node, msgspec.structs.replace(attempt, finish_time=draft.now, reason=reason, message=message))

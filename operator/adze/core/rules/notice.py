@@ -23,7 +23,7 @@ def notice(draft: Draft) -> None:
         if pod:
             _notice_pod(draft, status, attempt, pod)
         elif refusal:
-            draft.put(msgspec.structs.replace(status, reason=refusal.reason, message=refusal.message[:2048]))
+            draft.put(msgspec.structs.replace(status, reason=refusal.reason, message=refusal.message))
             draft.wake_at(refusal.retry_at)
 
 
@@ -43,5 +43,5 @@ def _notice_pod(draft: Draft, status: StepStatus, attempt: Attempt, pod: pods.Po
         draft.put_when_ripe(news, (running.started_at or draft.now) + PATIENCE)
     elif wait and wait[0] != status.reason:
         created = pod.metadata.creation_timestamp or draft.now
-        news = msgspec.structs.replace(status, reason=wait[0], message=wait[1][:2048])
+        news = msgspec.structs.replace(status, reason=wait[0], message=wait[1])
         draft.put_when_ripe(news, created + 2 * PATIENCE)

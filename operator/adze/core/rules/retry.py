@@ -55,18 +55,14 @@ def _retry(draft: Draft, status: StepStatus, ended: Attempt, backoff: Backoff, c
     what = f"attempt {ended.number} was lost" if ended.infrastructure else f"attempt {ended.number} of {allowed} failed"
     message = f"{what}: {ended.reason}: {ended.message}"
     draft.put(
-        msgspec.structs.replace(
-            status, reason="Backoff", message=message[-2048:], retry_at=max(finish, draft.now) + wait
-        )
+        msgspec.structs.replace(status, reason="Backoff", message=message, retry_at=max(finish, draft.now) + wait)
     )
-    draft.say("Warning", "StepRetrying", f"{status.name}: {message}; next attempt in {duration.show(wait)}"[:1000])
+    draft.say("Warning", "StepRetrying", f"{status.name}: {message}; next attempt in {duration.show(wait)}")
 
 
 def fail(draft: Draft, status: StepStatus, reason: str, message: str) -> None:
     """The step has failed for good."""
     draft.put(
-        msgspec.structs.replace(
-            status, phase=Phase.FAILED, reason=reason, message=message[-2048:] or None, retry_at=None
-        )
+        msgspec.structs.replace(status, phase=Phase.FAILED, reason=reason, message=message or None, retry_at=None)
     )
-    draft.say("Warning", "StepFailed", f"{status.name}: {reason}: {message}"[:1000])
+    draft.say("Warning", "StepFailed", f"{status.name}: {reason}: {message}")

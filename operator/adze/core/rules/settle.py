@@ -71,6 +71,4 @@ def _settle_missing(draft: Draft, node: Node, attempt: Attempt) -> None:
 
 
 def _close(draft: Draft, node: Node, attempt: Attempt, reason: str, message: str) -> None:
-    retry.close(
-        draft, node, msgspec.structs.replace(attempt, finish_time=draft.now, reason=reason, message=message[-2048:])
-    )
+    retry.close(draft, node, msgspec.structs.replace(attempt, finish_time=draft.now, reason=reason, message=message))
