@@ -113,7 +113,8 @@ def opened(before: Pod) -> Pod:
 
 def placed(before: Pod, node: str = "node-1") -> Pod:
     """The Pod on a node."""
-    return msgspec.structs.replace(before, spec=PodSpec(node_name=node))
+    conditions = tuple(one for one in before.status.conditions if one.type != "PodScheduled")
+    return with_status(msgspec.structs.replace(before, spec=PodSpec(node_name=node)), conditions=conditions)
 
 
 def with_status(before: Pod, **fields: Any) -> Pod:
@@ -178,8 +179,8 @@ def with_sidecar(before: Pod, state: ContainerState, name: str = "proxy") -> Pod
     )
 
 
-def deleting(before: Pod, at: datetime = NOW) -> Pod:
-    """Somebody has asked for the Pod's deletion."""
+def deleting(before: Any, at: datetime = NOW) -> Any:
+    """The Pod or the run after somebody has asked for its deletion."""
     return msgspec.structs.replace(before, metadata=msgspec.structs.replace(before.metadata, deletion_timestamp=at))
 
 
@@ -200,7 +201,7 @@ class Drive:
     """A run and the Pods that its plans ask for, without an API server. Nothing happens but what a test says.
 
     Every status goes through JSON and back with its bounds checked, as in the API server. A deleted Pod ends at once
-    unless `node_answers` is False.
+    unless `node_answers` is False. `unseen` Pods come to light with the next quorum LIST.
     """
 
     def __init__(self, spec: WorkflowSpec, begun: Run | None = None, **fields: Any) -> None:
@@ -215,6 +216,7 @@ class Drive:
         self.wake: datetime | None = None
         self.expired = False
         self.node_answers = True
+        self.unseen: dict[str, Pod] = {}
 
     def until_quiet(self) -> "Drive":
         """Plan and do what plans ask for, until they ask for nothing."""
@@ -235,6 +237,7 @@ class Drive:
             changed |= self._do_chores()
             if not plan.needs_pods:
                 return changed
+            self.pods |= self.unseen
             fresh = True
         raise AssertionError("a pass never ends")
 
@@ -243,8 +246,10 @@ class Drive:
         if status.workflow_spec is None:
             return Plan() if status.phase.final else planner.begin(self.run, None, self.now)
         frozen = revisions.of_run(status.revision or "", status.workflow_spec)
-        observed = Observed(dict(self.pods), fresh, frozenset(self.vanished), dict(self.refusals))
-        return planner.plan(self.run, frozen, observed, self.now, POLICY)
+        return planner.plan(self.run, frozen, self._observed(fresh), self.now, POLICY)
+
+    def _observed(self, fresh: bool = False) -> Observed:
+        return Observed(dict(self.pods), fresh, frozenset(self.vanished), dict(self.refusals))
 
     def _write(self, plan: Plan) -> None:
         assert not self.run.status.phase.final, "a terminal run never changes"
@@ -254,7 +259,7 @@ class Drive:
         self.writes += 1
 
     def _do_chores(self) -> bool:
-        chores = planner.chores(self.run, self.pods, self.refusals, self.now)
+        chores = planner.chores(self.run, self._observed(), self.now)
         for name in chores.create:
             assert name not in self.created, f"{name} is created twice"
             self.created.append(name)
@@ -340,3 +345,8 @@ class Drive:
     def live(self) -> set[str]:
         """Steps with an open attempt."""
         return {status.name for status in self.run.status.steps if status.open_attempt}
+
+    @property
+    def status_size(self) -> int:
+        """Bytes of the run's status as JSON."""
+        return len(msgspec.json.encode(self.run.status))

@@ -61,16 +61,8 @@ def image(name: str, containerfile: str, sources: tuple[str, ...]) -> tuple[str,
 
 def helm(*values: str) -> list[str]:
     """The command that installs or upgrades adze."""
-    options = [
-        "--namespace",
-        "adze-system",
-        "--create-namespace",
-        "--take-ownership",
-        "--wait",
-        "--timeout",
-        "180s",
-        "--set-string",
-    ]
+    where = ["--namespace", "adze-system", "--create-namespace", "--take-ownership"]
+    options = [*where, "--wait", "--timeout", "180s", "--set-string"]
     return ["helm", "upgrade", "--install", RELEASE, str(ROOT / "charts/adze"), *options, ",".join(values)]
 
 

@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat", type=int, metavar="N", help="passes over each scenario [3 of chain, else 1]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw samples there too")
     parser.add_argument(
-        "--limit", type=float, default=480, metavar="S", help="begin no further pass after these seconds [480]"
+        "--limit", type=float, default=450, metavar="S", help="begin no further pass after these seconds [450]"
     )
     return parser
 
@@ -82,11 +82,11 @@ async def _bench(options: argparse.Namespace) -> None:
         await client.refuse_company(cluster, namespace)
         await _with_operator(cluster, chosen.kubeconfig, namespace, Log(log, namespace), options, report)
     finally:
-        if report.results:
-            _show(report, options.json)
         say(f"removing namespace {namespace}")
         await client.remove_namespace(cluster, namespace)
         await cluster.close()
+        if report.results:
+            _show(report, options.json)
 
 
 async def _with_operator(
@@ -100,7 +100,6 @@ async def _with_operator(
         await observer.start()
         bench = Bench(cluster, observer, namespace, log)
         await _measure(bench, operator, options, report)
-        await bench.clear()
     except Exception:
         say(f"the operator's output ends with:\n{operator.log() or '(nothing)'}")
         raise

@@ -33,7 +33,7 @@ class Operator:
             "ADZE_NAMESPACES": namespace,
             "ADZE_PORT": str(self.port),
             "ADZE_LOG_LEVEL": "warning",
-            "ADZE_LOG_FORMAT": "text",
+            "ADZE_LOG_FORMAT": "json",
         }
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from adze.cli import main; main()", "operator"],

@@ -51,8 +51,8 @@ def figures(scenario: Scenario, adze: Sequence[Measure], bare: Sequence[Measure]
         result["bare"] = median(one.seconds for one in bare)
         result["ratio"] = result["adze"] / result["bare"]
     if audited:
-        result["writes"] = median(one.purposes.total() for one in adze) / unit
-        result |= {purpose: median(one.purposes[purpose] for one in adze) / unit for purpose in PURPOSES}
+        result["writes"] = median(sum(one.purposes.values()) for one in adze) / unit
+        result |= {purpose: median(one.purposes.get(purpose, 0) for one in adze) / unit for purpose in PURPOSES}
         result["conflicts"] = mean(one.conflicts for one in adze) / unit
     result["reads"] = median(one.reads for one in adze) / unit
     result["cpu"] = median(one.cpu for one in adze) / unit * 1000

@@ -1,5 +1,7 @@
 """The shape of a workflow."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,5 +62,5 @@ def test_a_cycle_is_told_step_by_step_from_parent_to_child(parents: Graph, wante
     assert path[0] == path[-1]
     assert set(path) == wanted
     assert len(path) == len(wanted) + 1
-    for parent, child in zip(path, path[1:], strict=False):
+    for parent, child in pairwise(path):
         assert parent in parents[child], f"{parent} is no parent of {child}"

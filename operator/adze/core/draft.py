@@ -14,27 +14,32 @@ from adze.core.policy import Policy
 from adze.core.revision import Node, Revision, Stage
 
 REASON_LIMIT = 64
-MESSAGE_LIMIT = 2048
-"""Characters of a reason and a message in a status: the CRD refuses longer ones, and with them the whole write."""
+MESSAGE_LIMIT = 1024
+OLD_MESSAGE_LIMIT = 120
+KEPT_ATTEMPTS = 6
+"""What a status holds of texts and attempts: a run of 200 steps that all fail often must still fit in etcd."""
 
 
 def cut(text: str | None, limit: int = MESSAGE_LIMIT) -> str | None:
     """The text, its middle left out if it's too long: beginnings say what, ends say why."""
     if text is None or len(text) <= limit:
         return text
-    half = (limit - 3) // 2
+    half = (limit - 1) // 2
     return f"{text[:half]}…{text[-half:]}"
 
 
 def bounded(status: StepStatus) -> StepStatus:
-    """The status with no text longer than its field allows."""
-    attempts = status.attempts
-    if attempts and max(len(attempts[-1].message or ""), len(attempts[-1].reason or "")) > REASON_LIMIT:
-        last = attempts[-1]
-        last = msgspec.structs.replace(last, message=cut(last.message), reason=cut(last.reason, REASON_LIMIT))
-        attempts = (*attempts[:-1], last)
+    """The status with no more text and attempts than it may hold."""
+    *older, last = status.attempts[-KEPT_ATTEMPTS:] or (None,)
+    attempts = [
+        msgspec.structs.replace(attempt, message=cut(attempt.message, OLD_MESSAGE_LIMIT))
+        for attempt in older
+        if attempt
+    ]
+    if last:
+        attempts.append(msgspec.structs.replace(last, message=cut(last.message), reason=cut(last.reason, REASON_LIMIT)))
     return msgspec.structs.replace(
-        status, attempts=attempts, message=cut(status.message), reason=cut(status.reason, REASON_LIMIT)
+        status, attempts=tuple(attempts), message=cut(status.message), reason=cut(status.reason, REASON_LIMIT)
     )
 
 
@@ -127,5 +132,10 @@ class Draft:
         return False
 
 
-WITHDRAWN = frozenset({verdict.CANCELLED, verdict.DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"})
-"""Reasons of attempts that were ended by us while their Pod may still run."""
+WITHDRAWN = frozenset(
+    {
+        *(verdict.CANCELLED, verdict.DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"),
+        *("PodRejected", "NameCollision", "PodLost"),
+    }
+)
+"""Reasons of attempts that weren't read from an ended Pod: we ended them, or saw no Pod where another may see one."""

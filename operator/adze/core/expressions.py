@@ -18,7 +18,7 @@ OBJECT = Type.Map(Type.STRING, Type.DYN)
 
 _LITERAL = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
 _COMPILE_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
-_STEP = re.compile(rf"{_LITERAL}|\bsteps\.([a-z][-a-z0-9]*)")
+_STEP = re.compile(rf"{_LITERAL}|(?<![\w.])steps\.([a-z][-a-z0-9]*)")
 
 
 class ExpressionError(ValueError):
@@ -72,7 +72,7 @@ class Program:
         try:
             # Only what JSON can hold leaves CEL: a value ends up in a Pod or in the status.
             return msgspec.to_builtins(answer.plain_value(), str_keys=True)
-        except TypeError:
+        except (TypeError, RecursionError):
             raise ExpressionError(
                 f"{self.source}: gives {answer.type().name().lower()}, which JSON can't hold"
             ) from None
@@ -92,7 +92,7 @@ class Scope:
 
     def program(self, source: str, want: Any = DYN) -> Program:
         """Compile `source`, which must give `want`; ExpressionError says what and where."""
-        text = _underscored(source)
+        text = self._without_certain_has(_underscored(source))
         try:
             compiled = self._env.compile(text)
         except RuntimeError as error:
@@ -102,8 +102,16 @@ class Scope:
                 f"must give {want.name().lower()}, not {compiled.return_type().name().lower()}", "1:1"
             )
         bare = re.sub(_LITERAL, "''", text)
-        read = [name for name in self.variables if re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", bare)]
+        read = [name for name in self.variables if re.search(rf"(?<![\w.]){_spaced(name)}(?!\w)", bare)]
         return Program(source, tuple(read), compiled)
+
+    def _without_certain_has(self, source: str) -> str:
+        """`has(input.n)` as `true` where input.n is declared: it's there, and CEL would give its value instead."""
+        for name in self.variables:
+            if "." in name and "has" in source:
+                certain = rf"\bhas\(\s*{_spaced(name)}\s*\)"
+                source = re.sub(certain, lambda found: "true".ljust(len(found[0])), source)
+        return source
 
     def _explained(self, error: str) -> ExpressionError:
         found = _COMPILE_ERROR.search(error)
@@ -133,6 +141,11 @@ class Scope:
 def _underscored(source: str) -> str:
     """`steps.send-email` as `steps.send_email`, of the same length so that columns stay true."""
     return _STEP.sub(lambda found: found[0].replace("-", "_") if found[1] else found[0], source)
+
+
+def _spaced(name: str) -> str:
+    """A pattern for a dotted name, which CEL lets blanks stand in."""
+    return r"\s*\.\s*".join(map(re.escape, name.split(".")))
 
 
 def variable(step: str, member: str) -> str:
@@ -225,11 +238,19 @@ def template(value: Any, scope: Scope) -> Template:
             try:
                 pieces.append(scope.program(source))
             except ExpressionError as error:
-                line, _, column = error.place.partition(":")
-                place = f"{line}:{int(column) + offset}" if line == "1" else error.place
-                raise ExpressionError(str(error), place) from None
+                raise ExpressionError(str(error), _place_in(text, offset, error.place)) from None
         programs[text] = tuple(pieces)
     return Template(value, programs)
+
+
+def _place_in(text: str, offset: int, place: str) -> str:
+    """line:column in `text` of a place in the expression that starts at `offset`."""
+    if not place:
+        return ""
+    line, column = map(int, place.split(":"))
+    if line == 1:
+        column += offset - (text.rfind("\n", 0, offset) + 1)
+    return f"{text.count(chr(10), 0, offset) + line}:{column}"
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -40,6 +40,7 @@ Duration = Annotated[str, Meta(pattern=DURATION_PATTERN, max_length=32)]
 Expression = Annotated[str, Meta(min_length=1, max_length=2048)]
 Text = Annotated[str, Meta(max_length=32768)]
 Image = Annotated[str, Meta(min_length=1, max_length=1024)]
+Time = Annotated[datetime, Meta(tz=True)]
 ObjectName = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
 
 
@@ -208,7 +209,7 @@ class Condition(Record, frozen=True, kw_only=True):
     status: Annotated[str, doc("True, False or Unknown.", pattern="^(True|False|Unknown)$", max_length=7)]
     reason: Annotated[str, doc("One PascalCase word.", max_length=64)]
     message: Annotated[str, doc("For people.", max_length=4096)] = ""
-    last_transition_time: Annotated[datetime, doc("When status last flipped.")]
+    last_transition_time: Annotated[Time, doc("When status last flipped.")]
     observed_generation: Annotated[int, doc("Generation of the object that this speaks of.")] = 0
 
 
@@ -218,8 +219,8 @@ class Attempt(Record, frozen=True, kw_only=True):
     number: Annotated[int, doc("Counted from 1.", ge=1)]
     pod: Annotated[str, doc("Name of its Pod.", max_length=253)]
     node: Annotated[str, doc("Node that ran it.", max_length=253)] | None = None
-    start_time: Annotated[datetime, doc("Start of its container.")] | None = None
-    finish_time: Annotated[datetime, doc("Its end.")] | None = None
+    start_time: Annotated[Time, doc("Start of its container.")] | None = None
+    finish_time: Annotated[Time, doc("Its end.")] | None = None
     exit_code: Annotated[int, doc("Exit code of its container.")] | None = None
     reason: Annotated[str, doc("Why it ended, one word.", max_length=64)] | None = None
     message: Annotated[str, doc("Why it ended, for people.", max_length=4096)] | None = None
@@ -233,10 +234,12 @@ class StepStatus(Record, frozen=True, kw_only=True):
     phase: Annotated[Phase, doc("Pending, Running, Succeeded, Failed, Cancelled or Skipped.")] = Phase.PENDING
     reason: Annotated[str, doc("Why, one word.", max_length=64)] | None = None
     message: Annotated[str, doc("Why, for people.", max_length=4096)] | None = None
-    retry_at: Annotated[datetime, doc("End of the backoff.")] | None = None
+    retry_at: Annotated[Time, doc("End of the backoff.")] | None = None
     output: Annotated[dict[str, Any], doc("What the step handed over.", **FREE)] | None = None
+    lost: Annotated[int, doc("Attempts lost to infrastructure, which use up no retry.")] = 0
     attempts: Annotated[
-        tuple[Attempt, ...], doc("Its tries.", **{"x-kubernetes-list-type": "atomic"}, max_length=256)
+        tuple[Attempt, ...],
+        doc("Its last tries; older ones are dropped.", **{"x-kubernetes-list-type": "atomic"}, max_length=16),
     ] = ()
 
     @property
@@ -256,8 +259,8 @@ class RunStatus(Record, frozen=True, kw_only=True):
     message: Annotated[str, doc("Why, for people.", max_length=4096)] | None = None
     progress: Annotated[str, doc("Finished steps of all steps, as 3/4.", max_length=16)] | None = None
     observed_generation: Annotated[int, doc("Generation of the spec that this speaks of.")] = 0
-    start_time: Annotated[datetime, doc("When the run was admitted.")] | None = None
-    finish_time: Annotated[datetime, doc("When it ended.")] | None = None
+    start_time: Annotated[Time, doc("When the run was admitted.")] | None = None
+    finish_time: Annotated[Time, doc("When it ended.")] | None = None
     revision: Annotated[str, doc("Digest of the frozen workflow.", max_length=64)] | None = None
     workflow_spec: (
         Annotated[dict[str, Any], doc("The workflow as it was when the run started; edits change nothing.", **FREE)]

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import conditions, duration, verdict
+from adze.core import conditions, duration, names, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, WITHDRAWN, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
@@ -26,6 +26,10 @@ from adze.core.schema import Mismatch
 
 WORKFLOW_PATIENCE = timedelta(seconds=60)
 """How long a run waits for a Workflow that isn't there: one `kubectl apply` may bring both in any order."""
+MERGED_LIMIT = 64 * 1024
+"""Bytes of a run's own output."""
+OUTPUT_LIMIT = 64 * 1024
+"""Bytes of a run's own output."""
 SIDE_PATIENCE = timedelta(seconds=10)
 """How long side containers may outlive a step's own. A Pod's phase follows its last container by some 100 ms."""
 
@@ -63,14 +67,14 @@ def begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
     `workflow` must come from a quorum GET: what the user applied before the run is what runs.
     """
     spec = run.spec.workflow_spec or (workflow.spec if workflow else None)
+    if run.spec.cancel:
+        return _refuse(run, now, verdict.CANCELLED, "the run was cancelled before it started", Phase.CANCELLED)
     if spec is None:
         return _without_workflow(run, now)
     try:
         revision = revisions.compile_workflow(spec)
     except InvalidWorkflow as error:
         return _refuse(run, now, "InvalidWorkflow", str(error))
-    if run.spec.cancel:
-        return _refuse(run, now, verdict.CANCELLED, "the run was cancelled before it started", Phase.CANCELLED)
     try:
         if revision.input:
             revision.input.check(run.spec.input or {}, "spec.input")
@@ -96,7 +100,7 @@ def _plain(spec: WorkflowSpec) -> dict[str, Any]:
 def _without_workflow(run: Run, now: datetime) -> Plan:
     deadline = (run.metadata.creation_timestamp or now) + WORKFLOW_PATIENCE
     message = f"there is no Workflow {run.spec.workflow!r} in namespace {run.metadata.namespace!r}"
-    if now >= deadline or run.spec.cancel:
+    if now >= deadline:
         return _refuse(run, now, "WorkflowNotFound", f"{message}: apply it, then create the run again")
     waiting = f"{message}; waiting {duration.show(WORKFLOW_PATIENCE)} for it"
     return Plan(status=_if_new(run, _summary(run, Phase.PENDING, "WorkflowNotFound", waiting, now)), wake=deadline)
@@ -160,7 +164,7 @@ def _sum_up(draft: Draft) -> RunStatus:
     if phase.final:
         output, problem = _output(draft)
         if problem and phase is Phase.SUCCEEDED:
-            phase, reason, message = Phase.FAILED, "ExpressionError", problem
+            phase, (reason, message) = Phase.FAILED, problem
         draft.say(*_farewell(phase, reason, message, draft))
     total = len(steps) + sum(node.name not in draft.steps for node in draft.revision.stage(Stage.FINALLY))
     progress = f"{sum(status.phase.final for status in steps)}/{total}"
@@ -219,17 +223,21 @@ def _progressing(draft: Draft) -> tuple[Phase, str | None, str | None]:
     return Phase.RUNNING, None, None
 
 
-def _output(draft: Draft) -> tuple[dict[str, Any] | None, str | None]:
-    """The run's output and what was wrong with it."""
+def _output(draft: Draft) -> tuple[dict[str, Any] | None, tuple[str, str] | None]:
+    """The run's output, or what is wrong with it as (reason, message)."""
     if draft.revision.output is None:
-        merged: dict[str, Any] = {}
+        output: dict[str, Any] = {}
         for name in draft.revision.order:
-            merged |= draft.steps[name].output or {}
-        return merged or None, None
-    try:
-        return draft.revision.output.render(draft.values()), None
-    except ExpressionError as error:
-        return None, f"spec.output: {error}"
+            output |= draft.steps[name].output or {}
+    else:
+        try:
+            output = draft.revision.output.render(draft.values())
+        except ExpressionError as error:
+            return None, ("ExpressionError", f"spec.output: {error}")
+    if len(msgspec.json.encode(output)) > OUTPUT_LIMIT:
+        limit = f"the run's output is larger than {OUTPUT_LIMIT // 1024} KiB: choose less with spec.output"
+        return None, ("OutputTooLarge", limit)
+    return output or None, None
 
 
 def _farewell(phase: Phase, reason: str | None, message: str | None, draft: Draft) -> tuple[str, str, str]:
@@ -260,14 +268,19 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
     release: list[Pod] = []
     delete: list[Pod] = []
     wake: datetime | None = None
+    release += [pod for pod in observed.pods.values() if pod.held and _forgotten(run, pod)]
     for status in run.status.steps:
         for attempt in status.attempts:
             pod = observed.pods.get(attempt.pod)
             if pod and not pod.owned_by(run.metadata.uid):
                 continue
             if attempt.finish_time is None:
-                if pod is None and not attempt.start_time and _creatable(attempt.pod, observed, now):
-                    create.append(attempt.pod)
+                if pod is None and not attempt.start_time and attempt.pod not in observed.vanished:
+                    refusal = observed.refusals.get(attempt.pod)
+                    if refusal is None or now >= refusal.retry_at:
+                        create.append(attempt.pod)
+                    elif not refusal.lasting:
+                        wake = min(wake or refusal.retry_at, refusal.retry_at)
                 elif pod and pod.gated and not pod.deleting:
                     opening.append(pod)
             elif pod:
@@ -281,9 +294,13 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
     return Chores(tuple(create), tuple(opening), tuple(release), tuple(delete), wake)
 
 
-def _creatable(pod: str, observed: Observed, now: datetime) -> bool:
-    refusal = observed.refusals.get(pod)
-    return pod not in observed.vanished and not (refusal and now < refusal.retry_at)
+def _forgotten(run: Run, pod: Pod) -> bool:
+    """Whether the Pod is of an attempt so old that the status has dropped it. Its outcome was recorded long ago."""
+    step = next((s for s in run.status.steps if s.name == pod.metadata.labels.get(names.STEP)), None)
+    number = pod.metadata.labels.get(names.ATTEMPT, "")
+    if step is None or not step.attempts or not number.isdigit() or not pod.owned_by(run.metadata.uid):
+        return False
+    return int(number) < step.attempts[0].number
 
 
 def may_start(run: Run, pod: Pod) -> bool:

@@ -193,13 +193,13 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
             observed = replace(observed, fresh=False)
         hands = _Hands(run, revision, observed, now, policy)
         yield from hands.do(plan)
-        observed = replace(observed, refusals=hands.refusals)
+        observed = replace(observed, pods=hands.pods, refusals=hands.refusals)
         if plan.needs_pods:
             (listed,) = yield [ListPods(run)]
             if isinstance(listed, Problem):
                 return Pass(wake=now + AGAIN, refusals=observed.refusals)
             observed = replace(observed, pods=listed, fresh=True)
-        elif not hands.replan:
+        elif not hands.replan and not (plan.status and plan.status.phase.final):
             return Pass(_soonest(plan.wake, hands.wake), observed.refusals)
     return Pass(now, observed.refusals)
 
@@ -240,7 +240,12 @@ class _Hands:
         self.observed = observed
         self.now = now
         self.policy = policy
-        self.refusals = dict(observed.refusals)
+        wanted = {attempt.pod for status in run.status.steps if (attempt := status.open_attempt)}
+        # What is refused counts only for a Pod that is wanted and isn't there.
+        self.refusals = {
+            pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and pod not in observed.pods
+        }
+        self.pods = dict(observed.pods)
         self.wake: datetime | None = None
         self.replan = False
 
@@ -257,7 +262,7 @@ class _Hands:
             opening += yield from self._created(chores.create, answers)
         if opening:
             yield from self._open(opening)
-        self.wake = _soonest(self.wake, chores.wake, *(refusal.retry_at for refusal in self.refusals.values()))
+        self.wake = _soonest(self.wake, chores.wake)
 
     def _manifest(self, pod: str) -> dict[str, Any]:
         """The manifest of an attempt that an earlier pass, or another process, has claimed."""
@@ -279,6 +284,7 @@ class _Hands:
         for name, answer in zip(names, answers, strict=False):
             if not isinstance(answer, Problem):
                 self.refusals.pop(name, None)
+                self.pods[name] = answer
                 pods.append(answer)
             elif answer.failure is Failure.EXISTS:
                 existing.append(name)
@@ -290,6 +296,7 @@ class _Hands:
                 if isinstance(answer, Problem):
                     self.wake = self.now + AGAIN
                 elif answer.owned_by(self.run.metadata.uid):
+                    self.pods[name] = answer
                     pods += [answer] if answer.gated and not answer.deleting else []
                 else:
                     self._refused(name, Problem(Failure.REFUSED, "NameCollision", f"Pod {name} belongs to another"))
@@ -310,7 +317,8 @@ class _Hands:
             pause=pause,
             retry_at=self.now + pause,
         )
-        self.replan = before is None or before.reason != problem.reason
+        self.wake = _soonest(self.wake, self.refusals[pod].retry_at)
+        self.replan |= before is None or before.reason != problem.reason
 
     def _open(self, pods: Sequence[Pod]) -> Generator[Sequence[Call], Sequence[Any], None]:
         """One read for all Pods of a wave, made after each of them was seen."""
@@ -323,19 +331,26 @@ class _Hands:
         allowed = [pod for pod in pods if planner.may_start(run, pod)]
         if allowed:
             answers = yield [OpenGate(pod) for pod in allowed]
+            self.pods |= {answer.name: answer for answer in answers if not isinstance(answer, Problem)}
             if any(isinstance(answer, Problem) for answer in answers):
                 self.wake = self.now + AGAIN
 
 
-def abandon(namespace: str, name: str, uid: str, pods: Sequence[Pod], now: datetime) -> Steps:
-    """Let go of Pods whose run is gone or going, once a quorum GET has said so."""
-    (run,) = yield [ReadRun(namespace, name)]
-    if isinstance(run, Problem):
-        if run.failure is not Failure.NOT_FOUND:
+def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now: datetime) -> Steps:
+    """Let go of Pods whose run is gone or going, once a quorum GET has said so.
+
+    Without a `name` no Pod has an owner any more: the run was deleted with `--cascade=orphan`. Such Pods may run on.
+    """
+    if name is None:
+        calls: list[Call] = [DeletePod(pod) for pod in pods if pod.gated and pod.held and not pod.deleting]
+    else:
+        (run,) = yield [ReadRun(namespace, name)]
+        if isinstance(run, Problem):
+            if run.failure is not Failure.NOT_FOUND:
+                return Pass(now + AGAIN)
+        elif run.metadata.uid == uid and run.metadata.deletion_timestamp is None:
             return Pass(now + AGAIN)
-    elif run.metadata.uid == uid and run.metadata.deletion_timestamp is None:
-        return Pass(now + AGAIN)
-    calls: list[Call] = [DeletePod(pod) for pod in pods if not pod.deleting and not pod.ended]
+        calls = [DeletePod(pod) for pod in pods if not pod.deleting and not pod.ended]
     calls += [Release(pod) for pod in pods if pod.held]
     if calls:
         yield calls

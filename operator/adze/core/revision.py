@@ -19,6 +19,9 @@ START_TIMEOUT = timedelta(minutes=10)
 CLEANUP_TIMEOUT = timedelta(minutes=5)
 """Limit of an attempt of an onFailure or finally step that sets none: a run past its deadline must end."""
 
+SPEC_LIMIT = 384 * 1024
+"""Bytes of a workflow: each run's status holds a copy."""
+
 ATTEMPT_VARIABLES = {
     "attempt.number": INT,
     "attempt.exitCode": INT,
@@ -151,6 +154,11 @@ class _Compiler:
                     self.complain(f"{self.field(step, stage)}.parents", f"{stage.value} steps have no parents")
                 nodes[step.name] = self.node(step, stage, everything)
             everything |= {step.name for step in steps}
+        size = len(msgspec.json.encode(spec))
+        if size > SPEC_LIMIT:
+            self.complain("spec", f"the workflow takes {size} bytes; {SPEC_LIMIT} fit in its runs' status")
+        if spec.retention:
+            self.duration(spec.retention.ttl, "spec.retention.ttl")
         output = (
             self.template(spec.output, self.scope(everything, Stage.FINALLY), "spec.output")
             if spec.output is not None

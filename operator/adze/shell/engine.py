@@ -17,7 +17,7 @@ from adze.core.model import Run
 from adze.core.observed import Observed, Refusal
 from adze.core.pods import Pod
 from adze.core.policy import Policy
-from adze.core.protocol import Call, Pass
+from adze.core.protocol import Call, Failure, Pass, Problem
 from adze.shell import metrics
 from adze.shell.driver import Driver
 
@@ -96,6 +96,9 @@ class Engine:
         assert pod is not None
         uid = pod.metadata.labels.get(names.RUN_UID, "")
         if new is None:
+            known = self._pods[uid].get(pod.name)
+            if known and known.metadata.uid != pod.metadata.uid:
+                return  # another Pod bears the name by now
             self._pods[uid].pop(pod.name, None)
             if uid in self.runs:
                 self._vanished[uid].add(pod.name)
@@ -162,8 +165,9 @@ class Engine:
             if not pods:
                 return None
             some = next(iter(pods.values())).metadata
-            name = next((owner.name for owner in some.owner_references if owner.uid == uid), "")
-            return protocol.abandon(some.namespace, name, uid, list(pods.values()), now) if name else None
+            owners = [owner for pod in pods.values() for owner in pod.metadata.owner_references if owner.uid == uid]
+            name = owners[0].name if owners else None
+            return protocol.abandon(some.namespace, name, uid, list(pods.values()), now)
         observed = Observed(
             pods=dict(pods),
             vanished=frozenset(self._vanished.get(uid, ())),
@@ -178,38 +182,42 @@ class Engine:
         try:
             calls = next(steps)
             while True:
-                answers = await self._do(calls)
-                for call, answer in zip(calls, answers, strict=True):
-                    self._learn(call, answer)
-                calls = steps.send(answers)
+                calls = steps.send(await self._do(calls))
         except StopIteration as stop:
             result: Pass = stop.value
             return result
 
     async def _do(self, calls: Sequence[Call]) -> list[Any]:
         if len(calls) == 1:
-            return [await self._driver.do(calls[0])]
-        return list(await asyncio.gather(*(self._driver.do(call) for call in calls)))
+            return [await self._do_one(calls[0])]
+        return list(await asyncio.gather(*map(self._do_one, calls)))
+
+    async def _do_one(self, call: Call) -> Any:
+        answer = await self._driver.do(call)
+        # At once, not after the batch: by then the watch may have told of the object's end.
+        self._learn(call, answer)
+        return answer
 
     def _learn(self, call: Call, answer: Any) -> None:
         """What a call answered is known before the watch tells it."""
-        if isinstance(answer, Run):
+        if isinstance(answer, Run) and isinstance(call, protocol.WriteStatus):
+            # The pass goes on from its own write; there's nothing in it to look at again.
             known = self.runs.get(answer.metadata.uid)
             if known is None or _version(known) < _version(answer):
                 self.runs[answer.metadata.uid] = answer
-            if isinstance(call, protocol.WriteStatus):
-                metrics.count(call.run, answer)
+            metrics.count(call.run, answer)
+        elif isinstance(answer, Run):
+            self.see_run(answer)
         elif isinstance(answer, Pod):
             uid = answer.metadata.labels.get(names.RUN_UID, "")
             # A Pod that its last finalizer has just left may be gone: the watch says so, this answer doesn't.
             if not answer.deleting:
                 self._remember_pod(uid, answer)
-        elif isinstance(call, protocol.WriteStatus):
-            self._stale(call.run, answer)
-
-    def _stale(self, run: Run, problem: protocol.Problem) -> None:
-        if problem.failure is protocol.Failure.NOT_FOUND:
-            self.lose_run(run.metadata.uid)
+        elif isinstance(answer, Problem) and answer.failure is Failure.NOT_FOUND:
+            if isinstance(call, protocol.WriteStatus):
+                self.lose_run(call.run.metadata.uid)
+            elif isinstance(call, protocol.OpenGate | protocol.Release | protocol.DeletePod):
+                self.see_pod(call.pod, None)
 
     def _wake(self, uid: str, moment: datetime | None) -> None:
         timer = self._timers.pop(uid, None)

@@ -166,7 +166,7 @@ def _decoded(body: Any, kind: type[Any]) -> Any:
     """The object, or None if it isn't one: a broken object must not stop the others."""
     try:
         return msgspec.convert(dict(body), kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         metadata = body.get("metadata", {})
         log.error("an object breaks its schema", kind=kind.__name__, name=metadata.get("name"), error=str(error))
         return None

@@ -72,7 +72,7 @@ def _advance_handlers(draft: Draft, stage: Stage, *, wanted: bool) -> bool:
 def _start(draft: Draft, node: Node) -> None:
     """Claim the next attempt of a step, unless something holds it back or its `when` is false."""
     status = draft.steps[node.name]
-    if draft.run.spec.suspend:
+    if draft.run.spec.suspend and not draft.run.spec.cancel:
         return
     if status.retry_at and draft.now < status.retry_at:
         draft.wake_at(status.retry_at)
@@ -101,7 +101,7 @@ def _skip(draft: Draft, node: Node, status: StepStatus, verdict: object) -> None
 
 
 def _claim(draft: Draft, node: Node, status: StepStatus) -> None:
-    number = len(status.attempts) + 1
+    number = status.attempts[-1].number + 1 if status.attempts else 1
     metadata = draft.run.metadata
     attempt = Attempt(number=number, pod=names.pod(metadata.name, metadata.uid, node.name, number))
     draft.manifests[attempt.pod] = manifest.build(

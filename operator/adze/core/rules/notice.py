@@ -41,6 +41,9 @@ def _notice_pod(draft: Draft, status: StepStatus, attempt: Attempt, pod: pods.Po
             attempts=(*status.attempts[:-1], attempt),
         )
         draft.put_when_ripe(news, (running.started_at or draft.now) + PATIENCE)
+    elif wait is None and status.reason not in (None, "Starting"):
+        news = msgspec.structs.replace(status, reason="Starting", message=None)
+        draft.put(news)
     elif wait and wait[0] != status.reason:
         created = pod.metadata.creation_timestamp or draft.now
         news = msgspec.structs.replace(status, reason=wait[0], message=wait[1])

@@ -21,9 +21,9 @@ def close(draft: Draft, node: Node, ended: Attempt) -> None:
     """Record the failed attempt `ended` in place of the open one, and decide what comes next."""
     status = draft.steps[node.name]
     attempts = (*status.attempts[:-1], ended)
-    status = msgspec.structs.replace(status, attempts=attempts, phase=Phase.PENDING)
-    lost = sum(attempt.infrastructure for attempt in attempts)
-    failures = len(attempts) - lost
+    lost = status.lost + ended.infrastructure
+    failures = ended.number - lost
+    status = msgspec.structs.replace(status, attempts=attempts, lost=lost, phase=Phase.PENDING)
     allowed = (node.step.retries or 0) + 1
     refused = _final_reason(node, ended)
     again = lost <= INFRASTRUCTURE_BUDGET if ended.infrastructure else failures < allowed

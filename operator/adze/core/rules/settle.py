@@ -9,6 +9,9 @@ from adze.core.revision import Node
 from adze.core.rules import retry
 from adze.core.schema import Mismatch
 
+OUTPUTS_LIMIT = 512 * 1024
+"""Bytes of all outputs of a run: they live in its status, and an object of more than 1.5 MiB can't be written."""
+
 
 def settle(draft: Draft) -> None:
     """Every open attempt with an outcome is closed: the outcome is in the status before its Pod is let go."""
@@ -32,6 +35,9 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, o
             output = node.output.check(output or {}, "output")
         except Mismatch as mismatch:
             reason, message = "OutputInvalid", str(mismatch)
+    if reason is None and output and _outputs_size(draft) + _size(output) > OUTPUTS_LIMIT:
+        reason = "OutputTooLarge"
+        message = f"the outputs of the run's steps together are larger than {OUTPUTS_LIMIT // 1024} KiB"
     ended = msgspec.structs.replace(
         attempt,
         node=pod.spec.node_name or None,
@@ -56,6 +62,14 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, o
             attempts=(*status.attempts[:-1], ended),
         )
     )
+
+
+def _outputs_size(draft: Draft) -> int:
+    return sum(_size(status.output) for status in draft.steps.values() if status.output)
+
+
+def _size(value: object) -> int:
+    return len(msgspec.json.encode(value))
 
 
 def _settle_missing(draft: Draft, node: Node, attempt: Attempt) -> None:

@@ -1,0 +1,21 @@
+"""Every example reaches its expected end on the real cluster."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.e2e.kube import Kube
+from tests.examples.expectation import matches
+from tests.installation import ROOT
+
+RUNS = sorted((ROOT / "examples").glob("*/run*.yaml"))
+
+
+@pytest.mark.parametrize("path", RUNS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_an_example_ends_as_its_readme_says(kube: Kube, path: Path) -> None:
+    kube.must("apply", "-f", str(path.parent / "workflow.yaml"))
+    kube.must("apply", "-f", str(path))
+    name = yaml.safe_load(path.read_text())["metadata"]["name"]
+    expected = yaml.safe_load((path.parent / path.name.replace("run", "expect", 1)).read_text())
+    assert matches(expected, kube.ended(name, timeout=120)) == []

@@ -1,0 +1,99 @@
+"""The protocol's calls against the API server in memory: the counterpart of `adze.shell.driver`."""
+
+from typing import Any
+
+from adze.core import names, protocol
+from adze.core.model import Run, Workflow
+from adze.core.pods import Pod
+from adze.core.protocol import Problem
+from tests.sim.api import CONFLICT, NOT_FOUND, Api, replace
+
+
+class Driver:
+    """Does calls. Mutants replace its methods."""
+
+    def __init__(self, api: Api) -> None:
+        self.api = api
+
+    def do(self, call: protocol.Call) -> Any:
+        """The answer to a call, or the Problem with it."""
+        verb = VERBS[type(call)]
+        return getattr(self, verb)(call)
+
+    def read_run(self, call: protocol.ReadRun) -> Run | Problem:
+        """Quorum GET."""
+        return self.api.runs.get(call.name, NOT_FOUND)
+
+    def read_workflow(self, call: protocol.ReadWorkflow) -> Workflow | Problem:
+        """Quorum GET."""
+        return self.api.workflows.get(call.name, NOT_FOUND)
+
+    def write_status(self, call: protocol.WriteStatus) -> Run | Problem:
+        """Compare-and-swap."""
+        return self.api.write_status(call.run, call.status)
+
+    def list_pods(self, call: protocol.ListPods) -> dict[str, Pod]:
+        """Quorum LIST by label."""
+        return {pod.name: pod for pod in self.api.pods_of(call.run.metadata.uid)}
+
+    def create_pod(self, call: protocol.CreatePod) -> Pod | Problem:
+        """Create if absent."""
+        return self.api.create_pod(call.manifest)
+
+    def read_pod(self, call: protocol.ReadPod) -> Pod | Problem:
+        """Quorum GET."""
+        return self.api.pod(call.name)
+
+    def open_gate(self, call: protocol.OpenGate) -> Pod | Problem:
+        """Take the gate off under the precondition of UID and version."""
+        pod = self.api.same_pod(call.pod)
+        if isinstance(pod, Problem):
+            return pod
+        if pod.metadata.resource_version != call.pod.metadata.resource_version:
+            return CONFLICT
+        return self._open(pod)
+
+    def _open(self, pod: Pod) -> Pod:
+        others = tuple(gate for gate in pod.spec.scheduling_gates if gate.name != names.GATE)
+        return self.api.put_pod(pod.metadata.uid, spec=replace(pod.spec, scheduling_gates=others))
+
+    def release(self, call: protocol.Release) -> Pod | Problem:
+        """Take our finalizer off under the precondition of the UID."""
+        pod = self.api.same_pod(call.pod)
+        if isinstance(pod, Problem):
+            return pod
+        others = tuple(name for name in pod.metadata.finalizers if name != names.FINALIZER)
+        return self.api.put_pod(pod.metadata.uid, finalizers=others)
+
+    def delete_pod(self, call: protocol.DeletePod) -> Problem | None:
+        """Delete under the precondition of the UID."""
+        pod = self.api.same_pod(call.pod)
+        if isinstance(pod, Problem):
+            return pod
+        self.api.delete_pod(pod.metadata.uid)
+        return None
+
+    def delete_run(self, call: protocol.DeleteRun) -> Problem | None:
+        """Delete under the precondition of UID and version."""
+        metadata = call.run.metadata
+        return self.api.delete_run(metadata.name, metadata.uid, metadata.resource_version)
+
+
+VERBS: dict[type, str] = {
+    protocol.ReadRun: "read_run",
+    protocol.ReadWorkflow: "read_workflow",
+    protocol.WriteStatus: "write_status",
+    protocol.ListPods: "list_pods",
+    protocol.CreatePod: "create_pod",
+    protocol.ReadPod: "read_pod",
+    protocol.OpenGate: "open_gate",
+    protocol.Release: "release",
+    protocol.DeletePod: "delete_pod",
+    protocol.DeleteRun: "delete_run",
+}
+WRITES = frozenset(
+    {
+        *(protocol.WriteStatus, protocol.CreatePod, protocol.OpenGate),
+        *(protocol.Release, protocol.DeletePod, protocol.DeleteRun),
+    }
+)

@@ -1,0 +1,124 @@
+"""What kinds of trouble an episode is made of. Bias finds more than volume: many tiny and lopsided worlds."""
+
+from dataclasses import dataclass, field
+
+WATCH, NODE, CLOCK = "watch", "node", "clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The odds of an episode. `weights` share 256 slots of a word's first byte; odds are of 4096."""
+
+    name: str
+    replicas: tuple[int, ...] = (1, 2, 2, 3)
+    runs: tuple[int, ...] = (1, 1, 2)
+    sizes: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+    words: int = 500
+    weights: dict[str, int] = field(default_factory=dict)
+    faulty: int = 160
+    freezing: int = 0
+    crashing: int = 30
+    stripped: bool = False
+    share: int = 1
+
+
+CALM = {WATCH: 50, NODE: 40, CLOCK: 14}
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        # Everything, a little of each.
+        Profile(
+            "mixed",
+            weights={
+                **CALM,
+                **{"crash": 2, "freeze": 2, "thaw": 4, "relist": 2, "repeat": 2, "lose": 2, "arrive": 3},
+                **{"cancel": 1, "suspend": 1, "delete run": 1, "delete pod": 2, "evict": 2, "node fails": 1},
+                **{"quota": 2, "reject": 1, "squat": 1, "collect": 4, "create": 1},
+            },
+            share=4,
+        ),
+        # Replicas are stopped right after a call, for long, while the others go on: zombies.
+        Profile(
+            "frosty",
+            replicas=(2, 3, 3),
+            runs=(1,),
+            sizes=(0, 0, 1, 2),
+            words=350,
+            weights={
+                **CALM,
+                **{"crash": 2, "thaw": 4, "relist": 2, "arrive": 3, "cancel": 1, "delete pod": 2, "collect": 2},
+                **{"evict": 1, "node fails": 1},
+            },
+            freezing=300,
+            crashing=20,
+            share=4,
+        ),
+        # Runs are cancelled and run out of time while replicas hang in the middle of a start.
+        Profile(
+            "closing",
+            replicas=(2, 3, 3),
+            runs=(1,),
+            sizes=(0, 0, 1),
+            words=200,
+            weights={**CALM, **{"cancel": 6, "thaw": 5, "arrive": 3, "relist": 2, "crash": 1, "collect": 2}},
+            freezing=400,
+            crashing=10,
+            share=3,
+        ),
+        # Caches far behind, crashes, lists from the past.
+        Profile(
+            "stale",
+            replicas=(1, 2, 3),
+            runs=(1,),
+            sizes=(0, 1, 2, 3),
+            words=350,
+            weights={
+                **{WATCH: 20, NODE: 60, CLOCK: 12},
+                **{"crash": 4, "relist": 4, "repeat": 3, "lose": 3, "delete pod": 2, "collect": 2, "evict": 1},
+            },
+            crashing=150,
+            share=3,
+        ),
+        # Pods die of everything but their own doing.
+        Profile(
+            "rough",
+            replicas=(1, 2),
+            runs=(1, 2),
+            sizes=(1, 2, 3, 4),
+            words=500,
+            weights={
+                **CALM,
+                **{"evict": 8, "node fails": 4, "delete pod": 6, "quota": 4, "reject": 1, "squat": 2, "crash": 2},
+                **{"collect": 2, "relist": 1},
+            },
+            share=2,
+        ),
+        # Runs are deleted and made again under the same name.
+        Profile(
+            "deleting",
+            replicas=(1, 2, 3),
+            runs=(1, 2),
+            sizes=(0, 1, 2),
+            words=300,
+            weights={
+                **CALM,
+                **{"delete run": 4, "create": 5, "collect": 12, "crash": 2, "relist": 3, "lose": 1, "thaw": 3},
+            },
+            freezing=100,
+            share=2,
+        ),
+        # Finalizers are stripped by hand: a step may be doubled then, but every run still ends.
+        Profile(
+            "stripped",
+            replicas=(1, 2),
+            runs=(1,),
+            sizes=(0, 1, 2, 3),
+            words=300,
+            weights={**CALM, **{"strip": 6, "crash": 3, "relist": 2, "delete pod": 2, "collect": 2}},
+            stripped=True,
+            share=1,
+        ),
+    )
+}
+DRAW = [profile for profile in PROFILES.values() for _ in range(profile.share)]

@@ -1,0 +1,355 @@
+"""An operator process: the real engine, driven one call at a time, with caches that lag and a memory that crashes lose.
+
+The engine's coroutines run without an event loop: they yield batches of calls, and what they are sent are the answers.
+"""
+
+from collections import Counter
+from collections.abc import Coroutine, Generator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Any
+
+from adze.core import names, protocol
+from adze.core.model import Run
+from adze.core.pods import Pod
+from adze.core.policy import Policy
+from adze.core.protocol import Failure, Problem
+from adze.shell.engine import Engine
+from tests.sim.api import NAMESPACE, Api
+from tests.sim.check import Violation
+from tests.sim.driver import WRITES, Driver
+from tests.sim.trace import Trace
+
+UNKNOWN = Problem(Failure.UNKNOWN, "Timeout", "no answer")
+Work = Coroutine[Any, Any, None]
+
+
+class Mode(Enum):
+    """How a call goes wrong. A late write is answered like a lost one and is done some time later, or never."""
+
+    NORMAL = ""
+    LOST = "lost"
+    AMBIGUOUS = "done, but not answered"
+    LATE = "still on its way"
+
+
+class _Ask:
+    """What the engine's coroutines wait for."""
+
+    def __init__(self, calls: Sequence[protocol.Call]) -> None:
+        self._calls = calls
+
+    def __await__(self) -> Generator[Sequence[protocol.Call], list[Any], list[Any]]:
+        return (yield self._calls)
+
+
+class _Asking:
+    """Stands where the engine has its driver."""
+
+    async def do(self, call: protocol.Call) -> Any:
+        (answer,) = await _Ask([call])
+        return answer
+
+
+class Mind(Engine):
+    """The engine with its event loop taken out: whoever drives it looks at `pending` and rings its alarms."""
+
+    def __init__(self, api: Api, policy: Policy) -> None:
+        super().__init__(_Asking(), policy, lambda: api.now)  # type: ignore[arg-type]
+        self.alarms: dict[str, datetime] = {}
+
+    def look(self, uid: str) -> None:
+        """Remember that a run needs a look."""
+        if self._running:
+            self._dirty.add(uid)
+
+    def _wake(self, uid: str, moment: datetime | None) -> None:
+        if moment is None:
+            self.alarms.pop(uid, None)
+        else:
+            self.alarms[uid] = moment
+
+    async def _do(self, calls: Sequence[protocol.Call]) -> list[Any]:
+        return await _Ask(calls)
+
+    def begin(self, uid: str) -> Work:
+        """A pass over a run that needs a look, as `_work` makes it."""
+        self._dirty.discard(uid)
+        return self._pass(uid)
+
+    def ring(self, now: datetime) -> None:
+        """What alarms are due means that their runs need a look."""
+        if self.alarms:
+            for uid in [uid for uid, moment in self.alarms.items() if moment <= now]:
+                del self.alarms[uid]
+                self._dirty.add(uid)
+
+    def pending(self) -> list[str]:
+        """The runs that need a look, in a fixed order."""
+        return sorted(self._dirty)
+
+    def failed(self, uid: str) -> bool:
+        """Whether the last pass over a run raised."""
+        return uid in self._failures
+
+
+@dataclass(slots=True)
+class Pass:
+    """A pass that is under way: the batch of calls it waits for."""
+
+    work: Work
+    calls: Sequence[protocol.Call] = ()
+    answers: list[Any] = field(default_factory=list)
+    todo: list[int] = field(default_factory=list)
+    asked: bool = False
+    blurred: bool = False
+
+
+class Replica:
+    """One operator process."""
+
+    def __init__(self, name: str, api: Api, driver: Driver, goals: Counter[str], trace: Trace) -> None:
+        self.name = name
+        self.api = api
+        self.driver = driver
+        self.goals = goals
+        self.trace = trace
+        self.late: list[protocol.Call] = []
+        self.frozen = False
+        self.lossy = False
+        self.mind: Mind | None = None
+        self.passes: dict[str, Pass] = {}
+        self._seen: dict[str, Pod] = {}
+        self._at = {"runs": 0, "pods": 0, "workflows": 0}
+
+    # Life and death
+
+    def start(self, stale: int = 0) -> None:
+        """A new process lists everything; `stale` is how many changes its lists lag behind."""
+        self.mind = Mind(self.api, Policy())
+        self._seen = {}
+        self.trace.say(self.name, f"starts{f', its lists lag by {stale}' if stale else ''}")
+        self.goals["stale list after a crash"] += stale > 0
+        self.relist("pods", stale)
+        self.mind.start()
+        self.relist("runs", stale)
+        self._at["workflows"] = len(self.api.workflow_history)
+        self.lossy = False
+
+    def crash(self) -> None:
+        """The process is killed: what it knew and what it was doing is gone."""
+        if self.mind is None:
+            return
+        self.trace.say(self.name, "crashes")
+        for work in self.passes.values():
+            self.goals["crash in a pass"] += work.asked
+            self.goals["ambiguous create then crash"] += work.blurred
+            work.work.close()
+        self.passes = {}
+        self.mind = None
+        self.frozen = False
+
+    def freeze(self, frozen: bool) -> None:
+        """Stop the process between two calls, or let it go on."""
+        if self.mind is not None and frozen != self.frozen:
+            self.frozen = frozen
+            self.trace.say(self.name, "freezes" if frozen else "thaws")
+            self.goals["frozen in a pass"] += frozen and bool(self.passes)
+
+    # Caches
+
+    def relist(self, kind: str, stale: int = 0) -> None:
+        """A list replaces what a watch has told, as `shell.watch` and kopf do; `stale` lets it lag behind."""
+        assert self.mind is not None
+        if kind == "runs":
+            history = self.api.run_history
+            self._at[kind] = position = max(0, len(history) - stale)
+            # kopf tells what is there; it doesn't tell what has vanished in between.
+            for run in history.at(position).values():
+                self.mind.see_run(run)
+            return
+        pods = self.api.pod_history
+        self._at[kind] = position = max(0, len(pods) - stale)
+        found = {uid: pod for uid, pod in pods.at(position).items() if names.RUN_UID in pod.metadata.labels}
+        before, self._seen = self._seen, found
+        for uid, pod in before.items():
+            if uid not in found:
+                self.mind.see_pod(pod, None)
+        for uid, pod in found.items():
+            old = before.get(uid)
+            if old is None or old.metadata.resource_version != pod.metadata.resource_version:
+                self.mind.see_pod(old, pod)
+
+    def deliver(self, bits: int, count: int = 1) -> bool:
+        """The watches bring the next changes; False where there are none."""
+        kinds = [kind for kind in ("pods", "runs", "workflows") if self._at[kind] < self._end(kind)]
+        if self.mind is None or self.frozen or not kinds:
+            return False
+        kind = kinds[bits % len(kinds)]
+        for _ in range(count):
+            if self._at[kind] >= self._end(kind):
+                break
+            self._event(kind, self._at[kind])
+            self._at[kind] += 1
+        return True
+
+    def _end(self, kind: str) -> int:
+        histories = {
+            "pods": self.api.pod_history,
+            "runs": self.api.run_history,
+            "workflows": self.api.workflow_history,
+        }
+        return len(histories[kind])
+
+    def _event(self, kind: str, position: int) -> None:
+        assert self.mind is not None
+        if kind == "runs":
+            old, run = self.api.run_history.changes[position]
+            if run is not None:
+                self.mind.see_run(run)
+            elif old is not None:
+                self.mind.lose_run(old.metadata.uid)
+        elif kind == "pods":
+            self._pod_event(*self.api.pod_history.changes[position])
+        else:
+            _, workflow = self.api.workflow_history.changes[position]
+            assert workflow is not None
+            self.mind.see_workflow(NAMESPACE, workflow.metadata.name)
+
+    def _pod_event(self, before: Pod | None, after: Pod | None) -> None:
+        assert self.mind is not None
+        item = after or before
+        assert item is not None
+        if names.RUN_UID not in item.metadata.labels:
+            return
+        old = self._seen.get(item.metadata.uid)
+        if after is None:
+            self._seen.pop(item.metadata.uid, None)
+            self.mind.see_pod(old or item, None)
+        else:
+            self._seen[item.metadata.uid] = after
+            self.mind.see_pod(old, after)
+
+    def repeat(self, bits: int) -> bool:
+        """A watch brings a change for the second time."""
+        kind = ("pods", "runs")[bits % 2]
+        if self.mind is None or self.frozen or self._at[kind] == 0:
+            return False
+        self._event(kind, self._at[kind] - 1)
+        return True
+
+    def lose(self, bits: int) -> bool:
+        """A watch swallows a change; the next list will bring it."""
+        kind = ("pods", "runs")[bits % 2]
+        if self.mind is None or self.frozen or self._at[kind] >= self._end(kind):
+            return False
+        self.trace.say(self.name, f"misses a change of {kind}")
+        self.goals["watch event lost"] += 1
+        self._at[kind] += 1
+        self.lossy = True
+        return True
+
+    # Work
+
+    def ready(self) -> list[str]:
+        """The runs for which this process has something to do now."""
+        mind = self.mind
+        if mind is None or self.frozen:
+            return []
+        mind.ring(self.api.now)
+        runs = list(self.passes)
+        runs += [uid for uid in mind.pending() if uid not in self.passes]
+        return runs
+
+    def step(self, uid: str, bits: int = 0, mode: Mode = Mode.NORMAL) -> protocol.Call | None:
+        """Start a pass over a run, or do one call of the pass that is under way: that call, if it's one."""
+        work = self.passes.get(uid)
+        if work is None:
+            assert self.mind is not None
+            work = self.passes[uid] = Pass(self.mind.begin(uid))
+            self._resume(uid, work, None)
+            return None
+        index = work.todo.pop(bits % len(work.todo))
+        call = work.calls[index]
+        answer = self._perform(call, mode)
+        work.asked = True
+        work.blurred |= mode is Mode.AMBIGUOUS and isinstance(call, protocol.CreatePod)
+        work.answers[index] = answer
+        if not work.todo:
+            self._resume(uid, work, work.answers)
+        return call
+
+    def _perform(self, call: protocol.Call, mode: Mode) -> Any:
+        write = type(call) in WRITES
+        if mode is Mode.NORMAL or (mode is Mode.AMBIGUOUS and write):
+            answer = self.driver.do(call)
+            if mode is Mode.AMBIGUOUS:
+                self.goals["ambiguous write"] += 1
+                answer = UNKNOWN
+        else:
+            answer = UNKNOWN
+            if mode is Mode.LATE and write:
+                self.late.append(call)
+        self._count(call, answer)
+        self.trace.call(self.name, call, answer, mode.value)
+        return answer
+
+    def _count(self, call: protocol.Call, answer: Any) -> None:
+        if not isinstance(answer, Problem):
+            if isinstance(call, protocol.ReadPod) and answer.gated and not answer.deleting:
+                self.goals["adopted after AlreadyExists"] += answer.owned_by(_owner(answer))
+            return
+        if answer.failure is Failure.CONFLICT:
+            self.goals[f"conflict on {type(call).__name__}"] += 1
+        elif answer.failure is Failure.LATER:
+            self.goals["quota refusal"] += 1
+        elif answer.failure is Failure.REFUSED:
+            self.goals["lasting refusal"] += 1
+
+    def _resume(self, uid: str, work: Pass, answers: list[Any] | None) -> None:
+        before = work.calls
+        try:
+            while True:
+                work.calls = calls = work.work.send(answers)
+                work.answers = [None] * len(calls)
+                work.todo = [index for index, call in enumerate(calls) if not isinstance(call, protocol.Say)]
+                if work.todo:
+                    break
+                answers = work.answers
+        except StopIteration:
+            del self.passes[uid]
+            assert self.mind is not None
+            if self.mind.failed(uid):
+                raise Violation("X1", f"a pass over {uid} raised") from None
+            alarm = self.mind.alarms.get(uid)
+            if not work.asked and alarm and alarm <= self.api.now:
+                raise Violation("X2", f"a pass over {uid} did nothing and wants another at once") from None
+            calls = ()
+        if answers and isinstance(before[0], protocol.ReadRun) and isinstance(answers[0], Run):
+            self.goals["gate refused by the read"] += not any(isinstance(call, protocol.OpenGate) for call in calls)
+
+    def arrive(self, bits: int) -> bool:
+        """A write that was given up long ago arrives at last."""
+        if not self.late:
+            return False
+        call = self.late.pop(bits % len(self.late))
+        answer = self.driver.do(call)
+        self.goals["late write arrives"] += not isinstance(answer, Problem)
+        self.trace.call(self.name, call, answer, "arrives late")
+        return True
+
+    def next_alarm(self) -> datetime | None:
+        """When this process wakes by itself."""
+        return min(self.mind.alarms.values(), default=None) if self.mind and not self.frozen else None
+
+    def caught_up(self) -> bool:
+        """Whether the watches have nothing more to bring."""
+        return all(self._at[kind] >= self._end(kind) for kind in self._at)
+
+
+def _owner(pod: Pod) -> str:
+    return pod.metadata.labels.get(names.RUN_UID, "")
+
+
+TICK = timedelta(milliseconds=1)

@@ -1,0 +1,76 @@
+"""What happened, for people: one line per call, event and fault. Off in bulk runs."""
+
+from typing import Any
+
+from adze.core import protocol
+from adze.core.model import Run, RunStatus
+from adze.core.pods import Pod
+from adze.core.protocol import Problem
+
+
+class Trace:
+    """Collects lines if it's on."""
+
+    def __init__(self, *, on: bool) -> None:
+        self.on = on
+        self.lines: list[str] = []
+
+    def world(self, what: str, name: str) -> None:
+        """Something that the world did to an object."""
+        if self.on:
+            self.lines.append(f"      world {what} {name}")
+
+    def say(self, who: str, what: str) -> None:
+        """Something that a replica did or suffered."""
+        if self.on:
+            self.lines.append(f"  {who:>9} {what}")
+
+    def call(self, who: str, call: Any, answer: Any, mode: str) -> None:
+        """A call and its answer."""
+        if self.on:
+            self.say(who, f"{describe(call)} -> {result(answer)}{f'   [{mode}]' if mode else ''}")
+
+
+def describe(call: Any) -> str:
+    """A call in a few words."""
+    kind = type(call).__name__
+    match call:
+        case protocol.WriteStatus():
+            return f"{kind} {call.run.metadata.name}@{call.run.metadata.resource_version} {status(call.status)}"
+        case protocol.CreatePod():
+            return f"{kind} {call.manifest['metadata']['name']}"
+        case protocol.OpenGate() | protocol.Release() | protocol.DeletePod():
+            return f"{kind} {call.pod.name} ({call.pod.metadata.uid}@{call.pod.metadata.resource_version})"
+        case protocol.ListPods() | protocol.DeleteRun():
+            return f"{kind} {call.run.metadata.name}"
+        case protocol.ReadRun() | protocol.ReadPod() | protocol.ReadWorkflow():
+            return f"{kind} {call.name}"
+    return kind
+
+
+def status(value: RunStatus) -> str:
+    """A run's status in one line: a:Running[1:open] means that step a runs its first attempt."""
+    steps = []
+    for step in value.steps:
+        tries = ",".join(f"{a.number}:{a.reason or ('ok' if a.finish_time else 'open')}" for a in step.attempts)
+        steps.append(f"{step.name}:{step.phase.value}[{tries}]")
+    return f"{value.phase.value}{f'({value.reason})' if value.reason else ''} {' '.join(steps)}"
+
+
+def result(answer: Any) -> str:
+    """An answer in a few words."""
+    if isinstance(answer, Problem):
+        return f"{answer.failure.value}{f' ({answer.reason})' if answer.reason != answer.failure.value else ''}"
+    if isinstance(answer, Run):
+        return f"@{answer.metadata.resource_version} {status(answer.status)}"
+    if isinstance(answer, Pod):
+        return pod(answer)
+    if isinstance(answer, dict):
+        return "; ".join(f"{name} {pod(item)}" for name, item in answer.items()) or "no Pods"
+    return "done"
+
+
+def pod(item: Pod) -> str:
+    """A Pod in a few words."""
+    marks = [mark for mark, on in (("gated", item.gated), ("deleting", item.deleting), ("held", item.held)) if on]
+    return f"{item.metadata.uid}@{item.metadata.resource_version} {item.status.phase} {' '.join(marks)}".strip()

@@ -1,0 +1,78 @@
+"""Small random workflows. A shape is a number: the same number is the same workflow, compiled once."""
+
+from functools import lru_cache
+from random import Random
+from typing import Any
+
+from adze.core.model import Backoff, BackoffType, Retention, RunSpec, Step, WorkflowSpec
+
+IMAGE = "sim"
+SHAPES = 300
+"""Different shapes of each size. Few, so that compiling them costs nothing in the long run."""
+
+GRAPHS: dict[int, tuple[dict[str, tuple[str, ...]], ...]] = {
+    1: ({"a": ()},),
+    2: ({"a": (), "b": ("a",)}, {"a": (), "b": ()}),
+    3: ({"a": (), "b": ("a",), "c": ("b",)}, {"a": (), "b": ("a",), "c": ("a",)}, {"a": (), "b": (), "c": ("a", "b")}),
+    4: ({"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}, {"a": (), "b": ("a",), "c": (), "d": ("c",)}),
+    5: (
+        {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c"), "e": ("d",)},
+        {"a": (), "b": (), "c": ("a", "b"), "d": ("b",), "e": ("c", "d")},
+    ),
+}
+
+
+def _step(random: Random, name: str, parents: tuple[str, ...]) -> Step:
+    fields: dict[str, Any] = {"name": name, "parents": parents, "image": IMAGE}
+    if random.random() < 0.5:
+        fields["retries"] = random.choice((1, 1, 2, 3))
+    if random.random() < 0.5:
+        kind = random.choice(list(BackoffType))
+        fields["backoff"] = Backoff(type=kind, base=random.choice(("1s", "3s")), max="10s", jitter=random.choice((0, 50)))
+    if random.random() < 0.3:
+        fields["timeout"] = random.choice(("2s", "30s"))
+    if random.random() < 0.5:
+        fields["start_timeout"] = random.choice(("3s", "20s"))
+    if random.random() < 0.1:
+        fields["retry_when"] = "attempt.exitCode != 64"
+    if parents and random.random() < 0.15:
+        fields["when"] = f"steps.{parents[0]}.phase == 'Succeeded'"
+    elif random.random() < 0.07:
+        fields["when"] = "input.go == true"
+    if parents and random.random() < 0.2:
+        fields["args"] = (f"${{steps.{parents[-1]}.output.n}}",)
+    return Step(**fields)
+
+
+@lru_cache(maxsize=4096)
+def workflow(size: int, shape: int) -> WorkflowSpec:
+    """The workflow of that size and shape; size 0 is one plain step with nothing around it."""
+    random = Random(size * 100_003 + shape)
+    if size == 0:
+        plain = Step(name="a", image=IMAGE, retries=shape % 3, start_timeout=random.choice((None, "3s")))
+        return WorkflowSpec(steps=(plain,), timeout=random.choice(("1h", "20s")))
+    graph = random.choice(GRAPHS[size])
+    steps = tuple(_step(random, name, parents) for name, parents in graph.items())
+    rest: dict[str, Any] = {}
+    if random.random() < 0.25:
+        rest["on_failure"] = _step(random, "mend", ())
+    if random.random() < 0.3:
+        rest["finally_"] = tuple(_step(random, name, ()) for name in random.choice((("tidy",), ("tidy", "tell"))))
+    if random.random() < 0.2:
+        rest["retention"] = Retention(
+            ttl=random.choice((None, "30s")), succeeded=random.choice((None, 0)), failed=random.choice((None, 0))
+        )
+    if random.random() < 0.1:
+        rest["output"] = {"total": "${steps.a.output.n}"}
+    return WorkflowSpec(steps=steps, timeout=random.choice(("1h", "10m", "15s")), **rest)
+
+
+@lru_cache(maxsize=4096)
+def inline(size: int, shape: int) -> RunSpec:
+    """A run that brings its workflow along."""
+    return RunSpec(workflow_spec=workflow(size, shape), input={"go": shape % 2 == 0})
+
+
+def named(name: str, shape: int) -> RunSpec:
+    """A run of a Workflow."""
+    return RunSpec(workflow=name, input={"go": shape % 2 == 0})
