@@ -15,6 +15,7 @@ from tests.cluster.progress import run_long, say
 
 ROOT = Path(__file__).parent.parent
 RELEASE = "adze"
+NAMESPACE = "adze-system"
 OPERATOR_SOURCES = ("operator", "requirements/operator.txt", "pyproject.toml")
 WORKER_SOURCES = ("worker-image",)
 
@@ -40,6 +41,21 @@ class Installation:
             ["kubectl", *arguments], env=self.environment, input=stdin, text=True, capture_output=True, timeout=timeout
         )
 
+    def helm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run helm; the caller looks at the return code."""
+        return subprocess.run(["helm", *arguments], env=self.environment, text=True, capture_output=True, timeout=240)
+
+
+def scale(adze: Installation, replicas: int) -> None:
+    """Run that many replicas of the operator and wait for them."""
+    for arguments in (
+        ("scale", f"deployment/{RELEASE}", f"--replicas={replicas}"),
+        ("rollout", "status", f"deployment/{RELEASE}", "--timeout=90s"),
+    ):
+        done = adze.kubectl("--namespace", NAMESPACE, *arguments, timeout=100)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+
 
 def _digest(paths: tuple[str, ...]) -> str:
     """Names the content of source files, so that an image is built once per content and a change rolls out."""
@@ -61,7 +77,7 @@ def image(name: str, containerfile: str, sources: tuple[str, ...]) -> tuple[str,
 
 def helm(*values: str) -> list[str]:
     """The command that installs or upgrades adze."""
-    where = ["--namespace", "adze-system", "--create-namespace", "--take-ownership"]
+    where = ["--namespace", NAMESPACE, "--create-namespace", "--take-ownership"]
     options = [*where, "--wait", "--timeout", "180s", "--set-string"]
     return ["helm", "upgrade", "--install", RELEASE, str(ROOT / "charts/adze"), *options, ",".join(values)]
 

@@ -42,8 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         asyncio.run(_bench(options))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        say("stopped; everything is cleaned up")
+    except asyncio.CancelledError:
+        say("stopped")
         return 130
     except (client.Refused, ApiError, RuntimeError, OSError) as error:
         say(f"{type(error).__name__}: {error}")
@@ -66,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
 async def _bench(options: argparse.Namespace) -> None:
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     chosen = provider.choose()
     if not chosen.is_ready():
         raise client.Refused("no cluster is Ready: python -m tests.cluster up")

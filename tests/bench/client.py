@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from kubernetes import client, config  # type: ignore[import-untyped]
+from kubernetes import client, config
 
 from adze.core.model import API_VERSION
 from adze.core.pods import Pod
@@ -28,7 +28,9 @@ class Refused(Exception):
 def connect(kubeconfig: Path) -> Cluster:
     """A client by the kubeconfig's current context."""
     settings = client.Configuration()
-    config.load_kube_config(str(kubeconfig), client_configuration=settings, persist_config=False)
+    config.load_kube_config(  # type: ignore[no-untyped-call]
+        str(kubeconfig), client_configuration=settings, persist_config=False
+    )
     token = settings.api_key.get("authorization", "").removeprefix("Bearer ")
     credentials = Credentials(
         server=settings.host,

@@ -35,8 +35,8 @@ class Scenario:
 
     @property
     def steps(self) -> int:
-        """Steps of all runs together."""
-        return self.runs * len(self.parents)
+        """Steps of all runs together; a run without Pods counts as one."""
+        return self.runs if self.skipped else self.runs * len(self.parents)
 
     def workflow(self) -> dict[str, Any]:
         """The Workflow."""

@@ -99,7 +99,8 @@ def reactions(
 
     `edges` gives each Pod's parents; `created` and `ended` are what a watch saw, and when. Both moments are those at
     which the API server had answered a write: the create, and the kubelet's status patch that told of the ended
-    container, which is the last one before the watch saw it ended. (Its patches of a Pod are some 100 ms apart.)
+    container, which is the last one before the watch saw it ended. (Between its patches of
+    a Pod lie hundreds of milliseconds.)
     Without an audit log both are the watch's times.
     """
     creates: dict[str, float] = {}

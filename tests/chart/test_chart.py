@@ -2,160 +2,31 @@
 
 from __future__ import annotations
 
-import functools
-import json
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "charts" / "adze"
-CRDS = sorted((ROOT / "crds").glob("*.yaml"))
-DIGEST = "sha256:" + "0123456789abcdef" * 4
-
-Rules = set[tuple[str, str, tuple[str, ...]]]
-
-OPERATOR: Rules = {
-    ("adze.dev", "workflows", ("get", "list", "watch")),
-    ("adze.dev", "workflowruns", ("delete", "get", "list", "watch")),
-    ("adze.dev", "workflows/status", ("patch",)),
-    ("adze.dev", "workflowruns/status", ("patch",)),
-    ("", "pods", ("create", "delete", "get", "list", "patch", "watch")),
-    ("", "events", ("create",)),
-}
-LEASES: Rules = {("coordination.k8s.io", "leases", ("create", "get", "update"))}
-RELEASE: Rules = {("", "pods", ("get", "list", "patch"))}
-RELEASE_DEPLOYMENT: Rules = {
-    ("apps", "deployments", ("get", "patch")),
-    ("apps", "deployments/scale", ("get", "patch")),
-    ("", "pods", ("get", "list")),
-}
-TEST: Rules = {
-    ("adze.dev", "workflowruns", ("create", "delete", "get")),
-    ("", "pods", ("list",)),
-    ("", "events", ("list",)),
-}
-VIEW: Rules = {
-    ("adze.dev", "workflows", ("get", "list", "watch")),
-    ("adze.dev", "workflowruns", ("get", "list", "watch")),
-    ("adze.dev", "workflows/status", ("get",)),
-    ("adze.dev", "workflowruns/status", ("get",)),
-}
-EDIT: Rules = {
-    ("adze.dev", resource, ("create", "delete", "deletecollection", "patch", "update"))
-    for resource in ("workflows", "workflowruns")
-}
-
-# Sets of values that between them take every branch of the templates.
-VARIANTS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "namespaced": {"watch": {"namespaces": ["a", "b"]}},
-    "everything": {
-        "replicas": 3,
-        "strategy": {"type": "Recreate"},
-        "image": {"digest": DIGEST},
-        "imagePullSecrets": [{"name": "pull"}],
-        "serviceAccount": {"annotations": {"cloud/role": "adze"}},
-        "podAnnotations": {"note": "yes"},
-        "podLabels": {"team": "flow", "app.kubernetes.io/instance": "not-this"},
-        "priorityClassName": "high",
-        "nodeSelector": {"disk": "fast"},
-        "tolerations": [{"key": "dedicated", "operator": "Exists", "effect": "NoSchedule"}],
-        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
-        "topologySpreadConstraints": [
-            {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
-        ],
-        "extraEnv": [{"name": "EXTRA", "value": "1"}],
-        "metrics": {"service": {"annotations": {"a": "b"}}, "serviceMonitor": {"enabled": True, "labels": {"x": "y"}}},
-        "networkPolicy": {"enabled": True, "ingressFrom": [{"namespaceSelector": {}}]},
-    },
-    "least": {
-        "crds": {"install": False},
-        "rbac": {"create": False, "aggregate": False},
-        "serviceAccount": {"create": False},
-        "uninstall": {"releasePods": False},
-        "metrics": {"service": {"enabled": False}},
-    },
-}
-
-
-@functools.cache
-def helm() -> str:
-    """Helm from PATH, else the one that the test cluster brings."""
-    found = shutil.which("helm")
-    if found:
-        return found
-    answer = subprocess.run([sys.executable, "-m", "tests.cluster", "tools"], cwd=ROOT, capture_output=True, text=True)
-    assert answer.returncode == 0, answer.stderr
-    return str(Path(answer.stdout.splitlines()[-1]) / "helm")
-
-
-def run(*arguments: str, values: dict[str, Any] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [helm(), *arguments, "--values", "-"]
-    return subprocess.run(command, input=json.dumps(values or {}), capture_output=True, text=True)
-
-
-@functools.cache
-def _rendered(values: str, release: str, arguments: tuple[str, ...]) -> str:
-    place = ["template", release, str(CHART), "--namespace", "adze-system", "--kube-version", "1.35.0"]
-    answer = run(*place, *arguments, values=json.loads(values))
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
-
-
-def render(values: dict[str, Any] | None = None, *arguments: str, release: str = "adze") -> list[dict[str, Any]]:
-    text = _rendered(json.dumps(values or {}), release, arguments)
-    return [thing for thing in yaml.load_all(text, Loader=yaml.CSafeLoader) if thing]
-
-
-def refusal(values: dict[str, Any]) -> str:
-    answer = run("template", "adze", str(CHART), values=values)
-    assert answer.returncode != 0, f"accepted: {values}"
-    return answer.stderr
-
-
-def of_kind(things: list[dict[str, Any]], *kinds: str) -> list[dict[str, Any]]:
-    return [thing for thing in things if thing["kind"] in kinds]
-
-
-def only(things: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    (thing,) = of_kind(things, kind)
-    return thing
-
-
-def rules(role: dict[str, Any]) -> Rules:
-    return {
-        (group, resource, tuple(sorted(rule["verbs"])))
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
-
-
-def roles(things: list[dict[str, Any]]) -> dict[tuple[str, str, str], Rules]:
-    return {
-        (role["kind"], role["metadata"].get("namespace", ""), role["metadata"]["name"]): rules(role)
-        for role in of_kind(things, "Role", "ClusterRole")
-    }
-
-
-def pod_specs(things: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    specs = {}
-    for thing in of_kind(things, "Deployment", "Job", "Pod"):
-        spec = thing["spec"] if thing["kind"] == "Pod" else thing["spec"]["template"]["spec"]
-        specs[thing["kind"]] = spec
-    return specs
-
-
-def environment(things: list[dict[str, Any]]) -> dict[str, Any]:
-    (container,) = pod_specs(things)["Deployment"]["containers"]
-    return {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in container["env"]}
+from tests.chart.render import (
+    CHART,
+    CRDS,
+    DIGEST,
+    EDIT,
+    LEASES,
+    OPERATOR,
+    RELEASE,
+    RELEASE_DEPLOYMENT,
+    TEST,
+    VARIANTS,
+    VIEW,
+    environment,
+    of_kind,
+    only,
+    pod_specs,
+    render,
+    roles,
+    rules,
+)
 
 
 @pytest.fixture(params=VARIANTS.values(), ids=VARIANTS.keys())
@@ -269,6 +140,7 @@ def test_the_operator_is_configured_by_environment() -> None:
         "ADZE_LOG_LEVEL": "info",
         "ADZE_LOG_FORMAT": "json",
         "ADZE_PORT": "8080",
+        "ADZE_LEASE": "adze",
         "POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}},
         "POD_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
     }
@@ -417,88 +289,3 @@ def test_the_test_hook_runs_where_the_operator_looks() -> None:
 
 
 # Values
-
-
-@pytest.mark.parametrize(
-    ("values", "words"),
-    [
-        ({"replica": 2}, ["replica"]),
-        ({"image": {"tags": "x"}}, ["image", "tags"]),
-        ({"replicas": "two"}, ["replicas", "integer"]),
-        ({"replicas": -1}, ["replicas"]),
-        ({"watch": {"namespaces": "a,b"}}, ["watch/namespaces", "array"]),
-        ({"watch": {"namespaces": ["A_b"]}}, ["watch/namespaces/0"]),
-        ({"image": {"digest": "latest"}}, ["image/digest"]),
-        ({"log": {"level": "loud"}}, ["log/level", "debug"]),
-        ({"crds": {"install": "yes"}}, ["crds/install", "boolean"]),
-        ({"extraEnv": [{"value": "x"}]}, ["extraEnv/0", "name"]),
-        ({"tolerations": [{"effects": "x"}]}, ["tolerations/0", "effects"]),
-        ({"metrics": {"serviceMonitor": {"every": "1m"}}}, ["metrics/serviceMonitor", "every"]),
-    ],
-    ids=lambda value: json.dumps(value) if isinstance(value, dict) else "",
-)
-def test_the_schema_refuses_and_names_the_value(values: dict[str, Any], words: list[str]) -> None:
-    message = refusal(values)
-    assert all(word in message.replace(".", "/") for word in words), message
-
-
-def objects(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    yield path, schema
-    for name, member in schema.get("properties", {}).items():
-        yield from objects(member, f"{path}.{name}")
-    for keyword in ("items", "additionalProperties"):
-        if isinstance(schema.get(keyword), dict):
-            yield from objects(schema[keyword], f"{path}[]")
-
-
-def test_the_schema_describes_every_value_and_leaves_nothing_open() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    # Kubernetes checks these itself, and a parent chart's values are not ours.
-    passed_on = {
-        ".global",
-        ".extraEnv[].valueFrom",
-        ".affinity.nodeAffinity",
-        ".affinity.podAffinity",
-        ".affinity.podAntiAffinity",
-        ".topologySpreadConstraints[].labelSelector",
-        ".networkPolicy.ingressFrom[].podSelector",
-        ".networkPolicy.ingressFrom[].namespaceSelector",
-        ".networkPolicy.ingressFrom[].ipBlock",
-    }
-    found = dict(objects(schema))
-    assert all(member.get("description") for member in found.values())
-    assert {path for path, member in found.items() if member["type"] == "object" and _is_open(member)} == passed_on
-
-
-def _is_open(member: dict[str, Any]) -> bool:
-    """Whether it takes anything: it neither lists its members nor says what each of them is."""
-    rest = member.get("additionalProperties", True)
-    return rest is not False and not isinstance(rest, dict)
-
-
-def test_every_default_is_in_the_schema_and_every_value_has_a_default() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    values = yaml.safe_load((CHART / "values.yaml").read_text())
-
-    def compare(schema: dict[str, Any], values: dict[str, Any], path: str) -> None:
-        optional = {"global", "initialDelaySeconds"}
-        if not values and path == ".affinity":
-            return
-        assert schema["properties"].keys() - optional == values.keys(), path
-        for name, value in values.items():
-            if isinstance(value, dict) and "properties" in schema["properties"][name]:
-                compare(schema["properties"][name], value, f"{path}.{name}")
-
-    compare(schema, values, "")
-
-
-def test_lint() -> None:
-    for values in VARIANTS.values():
-        answer = run("lint", "--strict", str(CHART), values=values)
-        assert answer.returncode == 0, answer.stdout + answer.stderr
-
-
-def test_the_chart_fits_the_distribution() -> None:
-    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    assert f'version = "{chart["appVersion"]}"' in (ROOT / "pyproject.toml").read_text()
-    assert f'image.version="{chart["appVersion"]}"' in (ROOT / "operator" / "Containerfile").read_text()

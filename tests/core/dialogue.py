@@ -33,7 +33,7 @@ class Dialogue:
 
     def _go(self, answers: Sequence[Any] | None) -> None:
         try:
-            self.calls = self._steps.send(answers)
+            self.calls = next(self._steps) if answers is None else self._steps.send(answers)
             self.heard += [type(call).__name__ for call in self.calls]
         except StopIteration as stop:
             self.calls, self.result = (), stop.value

@@ -155,6 +155,7 @@ def test_an_input_of_any_depth_ends_its_run(depth: int) -> None:
     nested: list[object] = []
     for _ in range(depth):
         nested = [nested]
-    drive = Drive(workflow(step("a", args=["${input.x}"])), input={"x": nested}).until_quiet()
+    spec = workflow(step("a", args=["${input.x}"]), step("b"))
+    drive = Drive(spec, input={"x": nested}).until_quiet()
     assert drive.live or drive.phase == "Failed"
     assert depth > 10 or drive.live

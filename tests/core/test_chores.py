@@ -44,7 +44,7 @@ CLOSED = subject(finish_time=NOW, reason="ExitCode")
 DONE = subject(finish_time=NOW)
 WITHDRAWN = subject(finish_time=NOW, reason="Timeout")
 SIDECAR = with_status(failed(opened(pod(NAME))), phase="Running")
-QUOTA = Refusal("QuotaExceeded", "", False, seconds(5), LATER)
+QUOTA = Refusal("QuotaExceeded", "", False, NOW, seconds(5), LATER)
 
 
 @dataclass(frozen=True)

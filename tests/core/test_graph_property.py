@@ -93,7 +93,7 @@ def check(drive: Drive, graph: Graph) -> None:
     assert len(set(drive.created)) == len(drive.created)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(cases(), st.randoms(use_true_random=False))
 def test_every_run_ends_as_the_design_says(case: tuple[Graph, dict[str, Fate], bool, bool], random: Random) -> None:
     graph, fates, alarm, tidy = case
@@ -116,7 +116,6 @@ def test_every_run_ends_as_the_design_says(case: tuple[Graph, dict[str, Fate], b
     assert drive.run.status.progress == f"{len(phases)}/{len(phases)}"
 
 
-@settings(max_examples=100, deadline=None)
 @given(cases(), st.randoms(use_true_random=False), st.integers(0, 12), st.booleans())
 def test_a_run_that_is_cancelled_at_any_moment_ends(
     case: tuple[Graph, dict[str, Fate], bool, bool], random: Random, moment: int, suspend: bool
@@ -126,7 +125,7 @@ def test_a_run_that_is_cancelled_at_any_moment_ends(
     for _ in range(moment):
         if drive.live:
             name = random.choice(sorted(drive.live))
-            random.choice([drive.succeed, drive.fail, drive.start])(name)
+            getattr(drive, random.choice(["succeed", "fail", "start"]))(name)
         check(drive, graph)
     drive.ask(cancel=True, suspend=suspend)
     check(drive, graph)

@@ -1,5 +1,6 @@
 """Why a run waits is always in its status, and nothing is written before it is worth a write."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,7 +30,7 @@ def drive_of(*steps: Any) -> Drive:
 
 
 def refused(reason: str = "QuotaExceeded", *, lasting: bool = False, pause: float = 5) -> Refusal:
-    return Refusal(reason, "exceeded quota: pods=10", lasting, seconds(pause), NOW + seconds(pause))
+    return Refusal(reason, "exceeded quota: pods=10", lasting, NOW, seconds(pause), NOW + seconds(pause))
 
 
 def test_a_step_that_ends_within_a_second_costs_no_write_for_having_run() -> None:
@@ -89,7 +90,7 @@ def test_a_flapping_image_pull_is_written_once() -> None:
     drive = drive_of().change("a", lambda one: waiting(one, "ErrImagePull", "not found")).pass_time(2)
     writes = drive.writes
     for reason in ("ImagePullBackOff", "ErrImagePull", "ImagePullBackOff"):
-        drive.change("a", lambda one, reason=reason: waiting(one, reason, "back-off 20s"))
+        drive.change("a", partial(waiting, reason=reason, message="back-off 20s"))
     assert drive.writes == writes
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from adze.core.model import Phase, Run
 from adze.core.protocol import AGAIN, CreatePod, DeletePod, OpenGate, ReadPod, ReadRun, ReadWorkflow, WriteStatus
-from tests.builders import NOW, asking, deleting, named, opened, pod, run, step, stored, workflow
+from tests.builders import NOW, UID, asking, deleting, named, opened, pod, run, step, stored, workflow
 from tests.core.dialogue import (
     CONFLICT,
     EXISTS,
@@ -39,7 +39,7 @@ def test_claim_then_create_then_read_then_open() -> None:
 
     created = pod(name, version="77")
     talk.answer(created)
-    assert talk.calls == [ReadRun("shop", "hello-1")]
+    assert talk.calls == [ReadRun("shop", "hello-1", UID)]
     talk.answer(after(write))
     assert talk.calls == [OpenGate(created)], "with the version read before the run was"
     talk.answer(opened(created))
@@ -75,9 +75,19 @@ def test_a_refused_run_is_written_and_told() -> None:
     assert talk.nothing().result is not None
 
 
-@pytest.mark.parametrize("problem", [CONFLICT, UNKNOWN])
-def test_a_lost_compare_and_swap_stops_before_any_call_about_pods(problem: object) -> None:
-    talk = reconcile(run(TWO)).answer(problem)
+@pytest.mark.parametrize("subject", [run(TWO), run(workflow(step("a", when="wat")))], ids=["claims", "refused run"])
+@pytest.mark.parametrize("seen", [run(TWO), run(TWO, uid="another"), NOT_FOUND, UNKNOWN])
+def test_a_lost_compare_and_swap_stops_before_any_call_about_pods(subject: Run, seen: object) -> None:
+    talk = reconcile(subject).answer(CONFLICT)
+    assert talk.calls == [ReadRun("shop", "hello-1", UID)], "what is there now decides, not the watch"
+    talk.answer(seen)
+    assert talk.heard == ["WriteStatus", "ReadRun"]
+    assert talk.result is not None
+    assert talk.result.wake == NOW + AGAIN
+
+
+def test_a_status_write_of_unknown_fate_stops_too() -> None:
+    talk = reconcile(run(TWO)).answer(UNKNOWN)
     assert talk.heard == ["WriteStatus"]
     assert talk.result is not None
     assert talk.result.wake == NOW + AGAIN

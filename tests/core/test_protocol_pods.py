@@ -82,7 +82,7 @@ def test_the_pause_doubles_up_to_a_minute() -> None:
 
 def test_nothing_is_created_before_the_pause_is_over() -> None:
     subject = claimed(ONE)
-    waiting = Refusal("QuotaExceeded", QUOTA.message, False, seconds(5), NOW + seconds(5))
+    waiting = Refusal("QuotaExceeded", QUOTA.message, False, NOW, seconds(5), NOW + seconds(5))
     talk = to_end(reconcile(subject, NOW + seconds(4), refusals={pod_name(subject, "a"): waiting}))
     assert talk.result is not None
     assert talk.result.wake == NOW + seconds(5)
@@ -91,7 +91,7 @@ def test_nothing_is_created_before_the_pause_is_over() -> None:
 def test_a_refusal_is_forgotten_once_the_pod_is_there() -> None:
     subject = claimed(ONE)
     name = pod_name(subject, "a")
-    past = Refusal("QuotaExceeded", QUOTA.message, False, seconds(5), NOW)
+    past = Refusal("QuotaExceeded", QUOTA.message, False, NOW, seconds(5), NOW)
     talk = reconcile(subject, refusals={name: past})
     talk.accept()
     talk.answer(*(pod(name) if isinstance(call, CreatePod) else None for call in talk.calls))
@@ -113,7 +113,7 @@ def test_a_rejected_pod_fails_its_step_in_the_same_pass() -> None:
 
 def test_a_new_refusal_beside_an_old_one_is_shown_at_once() -> None:
     subject = claimed(workflow(step("b"), step("a")))
-    old = Refusal("QuotaExceeded", QUOTA.message, False, seconds(5), NOW)
+    old = Refusal("QuotaExceeded", QUOTA.message, False, NOW, seconds(5), NOW)
     talk = reconcile(subject, refusals={pod_name(subject, "a"): old})
     if "WriteStatus" in talk.kinds:
         talk.accept()

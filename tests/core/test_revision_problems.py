@@ -53,6 +53,8 @@ def test_a_cycle_is_printed_along_its_edges() -> None:
     ("fields", "wanted"),
     [
         ({"when": "input.wat >"}, "spec.steps[b].when:1:12: Syntax error"),
+        ({"timeout": "0s"}, "spec.steps[b].timeout: must be longer than 0s"),
+        ({"start_timeout": "0h0m"}, "spec.steps[b].startTimeout: must be longer than 0s"),
         ({"when": "1"}, "spec.steps[b].when:1:1: must give bool, not int"),
         ({"when": "true ||\n wat"}, "spec.steps[b].when:2:2: unknown name 'wat'"),
         ({"when": "input.n == 'x'"}, "spec.steps[b].when:1:9: found no matching overload"),

@@ -91,6 +91,6 @@ def test_only_required_and_defaulted_properties_have_a_type_that_can_be_relied_o
 
 def test_fields_are_closed_only_where_the_schema_says_so() -> None:
     assert schema.closed_fields(ORDER) is None
-    assert schema.closed_fields({**ORDER, "additionalProperties": False}) == {"id", "plan", "items"}
+    assert schema.closed_fields({**ORDER, "additionalProperties": False}) == frozenset({"id", "plan", "items"})
     assert schema.closed_fields({**ORDER, "additionalProperties": {"type": "string"}}) is None
     assert schema.closed_fields(None) is None

@@ -1,6 +1,7 @@
 """Fixtures for tests on the real cluster: adze installed once, a namespace for each test."""
 
 import itertools
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -20,7 +21,7 @@ def adze() -> Installation:
 @pytest.fixture
 def kube(adze: Installation) -> Iterator[Kube]:
     """kubectl in a namespace of this test's own, which is deleted afterwards."""
-    kube = Kube(adze, f"e2e-{next(_numbers)}")
+    kube = Kube(adze, f"e2e-{os.getpid()}-{next(_numbers)}")
     kube.must("create", "namespace", kube.namespace)
     yield kube
     kube.kubectl("delete", "namespace", kube.namespace, "--wait=false")

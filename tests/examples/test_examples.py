@@ -9,11 +9,11 @@ import jsonschema
 import msgspec
 import pytest
 import yaml
-from tests.examples.expectation import matches
-from tests.examples.walk import walk
 
 from adze.core.model import Run, Step, Workflow
 from adze.core.revision import compile_workflow
+from tests.examples.expectation import matches
+from tests.examples.walk import walk
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/workflow.yaml"))

@@ -26,12 +26,13 @@ Work = Coroutine[Any, Any, None]
 
 
 class Mode(Enum):
-    """How a call goes wrong. A late write is answered like a lost one and is done some time later, or never."""
+    """How a call goes. A late write is answered like a lost one and is done some time later, or never."""
 
     NORMAL = ""
     LOST = "lost"
     AMBIGUOUS = "done, but not answered"
     LATE = "still on its way"
+    SLOW = "done, the answer takes its time"
 
 
 class _Ask:
@@ -56,8 +57,16 @@ class Mind(Engine):
     """The engine with its event loop taken out: whoever drives it looks at `pending` and rings its alarms."""
 
     def __init__(self, api: Api, policy: Policy) -> None:
-        super().__init__(_Asking(), policy, lambda: api.now)  # type: ignore[arg-type]
+        super().__init__(_Asking(), policy, clock=lambda: api.now)  # type: ignore[arg-type]
         self.alarms: dict[str, datetime] = {}
+        self.error: BaseException | None = None
+
+    async def _drive(self, steps: protocol.Steps | None) -> protocol.Pass | None:
+        try:
+            return await super()._drive(steps)
+        except Exception as error:
+            self.error = error
+            raise
 
     def look(self, uid: str) -> None:
         """Remember that a run needs a look."""
@@ -72,6 +81,10 @@ class Mind(Engine):
 
     async def _do(self, calls: Sequence[protocol.Call]) -> list[Any]:
         return await _Ask(calls)
+
+    def learn(self, call: protocol.Call, answer: Any) -> None:
+        """An answer has come, as `_do_one` hears of it."""
+        self._learn(call, answer)
 
     def begin(self, uid: str) -> Work:
         """A pass over a run that needs a look, as `_work` makes it."""
@@ -102,6 +115,7 @@ class Pass:
     calls: Sequence[protocol.Call] = ()
     answers: list[Any] = field(default_factory=list)
     todo: list[int] = field(default_factory=list)
+    slow: dict[int, Any] = field(default_factory=dict)
     asked: bool = False
     blurred: bool = False
 
@@ -270,19 +284,30 @@ class Replica:
             work = self.passes[uid] = Pass(self.mind.begin(uid))
             self._resume(uid, work, None)
             return None
+        assert self.mind is not None
         index = work.todo.pop(bits % len(work.todo))
         call = work.calls[index]
-        answer = self._perform(call, mode)
         work.asked = True
-        work.blurred |= mode is Mode.AMBIGUOUS and isinstance(call, protocol.CreatePod)
+        if index in work.slow:
+            answer = work.slow.pop(index)
+            self.trace.call(self.name, call, answer, "the answer arrives")
+        else:
+            answer = self._perform(call, mode)
+            work.blurred |= mode is Mode.AMBIGUOUS and isinstance(call, protocol.CreatePod)
+            if mode is Mode.SLOW:
+                self.goals["slow answer"] += 1
+                work.slow[index] = answer
+                work.todo.append(index)
+                return call
         work.answers[index] = answer
+        self.mind.learn(call, answer)
         if not work.todo:
             self._resume(uid, work, work.answers)
         return call
 
     def _perform(self, call: protocol.Call, mode: Mode) -> Any:
         write = type(call) in WRITES
-        if mode is Mode.NORMAL or (mode is Mode.AMBIGUOUS and write):
+        if mode in (Mode.NORMAL, Mode.SLOW) or (mode is Mode.AMBIGUOUS and write):
             answer = self.driver.do(call)
             if mode is Mode.AMBIGUOUS:
                 self.goals["ambiguous write"] += 1
@@ -321,7 +346,7 @@ class Replica:
             del self.passes[uid]
             assert self.mind is not None
             if self.mind.failed(uid):
-                raise Violation("X1", f"a pass over {uid} raised") from None
+                raise Violation("X1", f"a pass over {uid} raised: {self.mind.error}") from None
             alarm = self.mind.alarms.get(uid)
             if not work.asked and alarm and alarm <= self.api.now:
                 raise Violation("X2", f"a pass over {uid} did nothing and wants another at once") from None

@@ -81,7 +81,7 @@ class World:
         return self.api.revision > before
 
     def _movable(self, pod: Pod, kind: bool) -> bool:
-        if pod.gated or not names.RUN_UID in pod.metadata.labels:
+        if pod.gated or names.RUN_UID not in pod.metadata.labels:
             return False
         if not pod.spec.node_name:
             return not pod.deleting

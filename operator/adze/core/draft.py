@@ -17,15 +17,16 @@ REASON_LIMIT = 64
 MESSAGE_LIMIT = 1024
 OLD_MESSAGE_LIMIT = 120
 KEPT_ATTEMPTS = 6
-"""What a status holds of texts and attempts: a run of 200 steps that all fail often must still fit in etcd."""
+OUTPUTS_LIMIT = 512 * 1024
+"""What a status holds of texts, attempts and outputs: a run of 200 steps must fit in the 1.5 MiB that etcd takes."""
 
 
 def cut(text: str | None, limit: int = MESSAGE_LIMIT) -> str | None:
-    """The text, its middle left out if it's too long: beginnings say what, ends say why."""
-    if text is None or len(text) <= limit:
+    """At most `limit` bytes of the text, without its middle if need be: beginnings say what, ends say why."""
+    if text is None or len(data := text.encode()) <= limit:
         return text
-    half = (limit - 1) // 2
-    return f"{text[:half]}…{text[-half:]}"
+    half = (limit - 3) // 2
+    return f"{data[:half].decode(errors='ignore')}…{data[-half:].decode(errors='ignore')}"
 
 
 def bounded(status: StepStatus) -> StepStatus:
@@ -69,6 +70,7 @@ class Draft:
     firm: bool = False
     ripe: datetime | None = None
     needs_pods: bool = False
+    outputs_size: int | None = None
 
     def put(self, status: StepStatus) -> None:
         """Set a step's status; it's written in this pass."""
@@ -88,9 +90,25 @@ class Draft:
         """Plan again at that moment at the latest."""
         self.wake = min(self.wake or moment, moment)
 
+    def has_room(self, output: dict[str, Any]) -> bool:
+        """Whether the run's status has room for one more output, which then counts."""
+        if self.outputs_size is None:
+            outputs = (status.output for status in self.steps.values() if status.output)
+            self.outputs_size = sum(len(msgspec.json.encode(known)) for known in outputs)
+        self.outputs_size += len(msgspec.json.encode(output))
+        return self.outputs_size <= OUTPUTS_LIMIT
+
     def say(self, kind: str, reason: str, message: str) -> None:
         """Post a Kubernetes Event (Normal or Warning)."""
         self.notices.append(Notice(kind, reason, cut(message, 1000) or ""))
+
+    def _stands(self, attempt: Attempt) -> bool:
+        """Whether the attempt was closed before this draft: a LIST proves nothing about what comes after it."""
+        return any(
+            known.pod == attempt.pod and known.finish_time
+            for status in self.run.status.steps
+            for known in status.attempts
+        )
 
     def pod(self, attempt: Attempt) -> Pod | None:
         """The Pod of an attempt as last seen. A Pod that the run doesn't own is nobody's attempt."""
@@ -126,7 +144,9 @@ class Draft:
         pod = self.pod(attempt)
         if pod and not pod.ended:
             return False
-        if attempt.reason not in WITHDRAWN or self.observed.fresh:
+        if attempt.reason not in WITHDRAWN:
+            return True
+        if self.observed.fresh and self._stands(attempt):
             return True
         self.needs_pods = True
         return False

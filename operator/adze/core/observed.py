@@ -14,6 +14,7 @@ class Refusal:
     reason: str
     message: str
     lasting: bool
+    since: datetime
     pause: timedelta
     retry_at: datetime
 

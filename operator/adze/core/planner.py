@@ -22,7 +22,7 @@ from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import InvalidWorkflow, Revision, Stage
 from adze.core.rules import RULES
-from adze.core.schema import Mismatch
+from adze.core.schema import DEEPEST, Mismatch, nested_deeper
 
 WORKFLOW_PATIENCE = timedelta(seconds=60)
 """How long a run waits for a Workflow that isn't there: one `kubectl apply` may bring both in any order."""
@@ -75,6 +75,8 @@ def begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
         revision = revisions.compile_workflow(spec)
     except InvalidWorkflow as error:
         return _refuse(run, now, "InvalidWorkflow", str(error))
+    if nested_deeper(run.spec.input, DEEPEST):
+        return _refuse(run, now, "InvalidInput", f"spec.input is nested more than {DEEPEST} levels deep")
     try:
         if revision.input:
             revision.input.check(run.spec.input or {}, "spec.input")
@@ -268,12 +270,14 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
     release: list[Pod] = []
     delete: list[Pod] = []
     wake: datetime | None = None
-    release += [pod for pod in observed.pods.values() if pod.held and _forgotten(run, pod)]
+    for forgotten in (pod for pod in observed.pods.values() if _forgotten(run, pod)):
+        release += [forgotten] if forgotten.held else []
+        delete += [forgotten] if not forgotten.ended and not forgotten.deleting else []
     for status in run.status.steps:
         for attempt in status.attempts:
             pod = observed.pods.get(attempt.pod)
             if pod and not pod.owned_by(run.metadata.uid):
-                continue
+                pod = None  # somebody else's; if its name is the one we need, the create will say so
             if attempt.finish_time is None:
                 if pod is None and not attempt.start_time and attempt.pod not in observed.vanished:
                     refusal = observed.refusals.get(attempt.pod)

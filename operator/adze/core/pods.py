@@ -1,6 +1,5 @@
 """What adze reads of a Pod, and how the end of an attempt is read from it."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +10,7 @@ import msgspec
 
 from adze.core import names
 from adze.core.model import Record
+from adze.core.schema import DEEPEST, nested_deeper
 
 
 class OwnerReference(Record, frozen=True, kw_only=True):
@@ -175,8 +175,6 @@ _INFRASTRUCTURE = frozenset(
     }
 )
 
-DEEPEST = 64
-"""Levels of nesting of an output: what is nested deeper ends in a RecursionError somewhere, some day."""
 INLINE_LIMIT = 4096
 """Bytes that the kubelet keeps of a termination message (kubernetes/api core/v1, TerminationMessagePath)."""
 
@@ -260,23 +258,11 @@ def parse_output(message: str) -> tuple[dict[str, Any] | None, tuple[str, str] |
                 f"the output is larger than {INLINE_LIMIT} bytes, of which the node keeps only the end",
             )
         return None, ("OutputInvalid", f"the output is not JSON: {error}")
-    if _depth(message) > DEEPEST:
+    if nested_deeper(value, DEEPEST):
         return None, ("OutputInvalid", f"the output is nested more than {DEEPEST} levels deep")
     if not isinstance(value, dict):
         return None, ("OutputInvalid", f"the output must be a JSON object, not {_json_type(value)}")
     return value, None
-
-
-def _depth(text: str) -> int:
-    """Levels of nesting of a JSON text."""
-    depth = deepest = 0
-    for token in re.finditer(r'"(?:\\.|[^"\\])*"|[\[{]|[\]}]', text):
-        if token[0] in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif token[0] in "]}":
-            depth -= 1
-    return deepest
 
 
 def _json_type(value: Any) -> str:

@@ -34,10 +34,11 @@ from adze.core.values import Values
 
 @dataclass(frozen=True, slots=True)
 class ReadRun:
-    """Quorum GET of a run: Run, or Problem(NOT_FOUND)."""
+    """Quorum GET of a run: Run, or Problem(NOT_FOUND). Another UID in the answer means that `uid` is gone."""
 
     namespace: str
     name: str
+    uid: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,9 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         if plan.status is not None:
             (answer,) = yield [WriteStatus(run, plan.status)]
             if isinstance(answer, Problem):
+                if answer.failure is Failure.CONFLICT:
+                    # Another wrote, or the run is gone and its name taken: what is there now decides, not the watch.
+                    yield [_read(run)]
                 return Pass(wake=now + AGAIN, refusals=observed.refusals)
             run = begun = answer
             observed = replace(observed, fresh=False)
@@ -222,9 +226,15 @@ def _wait(run: Run, plan: Plan, now: datetime) -> Steps:
         return Pass(plan.wake)
     (answer,) = yield [WriteStatus(run, plan.status)]
     if isinstance(answer, Problem):
+        if answer.failure is Failure.CONFLICT:
+            yield [_read(run)]
         return Pass(now + AGAIN)
     yield [Say(run, notice) for notice in plan.notices]
     return Pass(plan.wake)
+
+
+def _read(run: Run) -> ReadRun:
+    return ReadRun(run.metadata.namespace, run.metadata.name, run.metadata.uid)
 
 
 def _soonest(*moments: datetime | None) -> datetime | None:
@@ -240,14 +250,18 @@ class _Hands:
         self.observed = observed
         self.now = now
         self.policy = policy
+        self.pods = dict(observed.pods)
         wanted = {attempt.pod for status in run.status.steps if (attempt := status.open_attempt)}
         # What is refused counts only for a Pod that is wanted and isn't there.
         self.refusals = {
-            pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and pod not in observed.pods
+            pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not self._has(pod)
         }
-        self.pods = dict(observed.pods)
         self.wake: datetime | None = None
         self.replan = False
+
+    def _has(self, pod: str) -> bool:
+        found = self.pods.get(pod)
+        return found is not None and found.owned_by(self.run.metadata.uid)
 
     def do(self, plan: Plan) -> Generator[Sequence[Call], Sequence[Any], None]:
         """Create, release and delete at once; then open the gates that the run still stands behind."""
@@ -314,6 +328,7 @@ class _Hands:
             reason=problem.reason,
             message=problem.message,
             lasting=problem.failure is Failure.REFUSED,
+            since=before.since if before else self.now,
             pause=pause,
             retry_at=self.now + pause,
         )
@@ -322,7 +337,7 @@ class _Hands:
 
     def _open(self, pods: Sequence[Pod]) -> Generator[Sequence[Call], Sequence[Any], None]:
         """One read for all Pods of a wave, made after each of them was seen."""
-        (run,) = yield [ReadRun(self.run.metadata.namespace, self.run.metadata.name)]
+        (run,) = yield [_read(self.run)]
         if isinstance(run, Problem):
             self.wake = self.now + AGAIN
             return
@@ -344,7 +359,7 @@ def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now
     if name is None:
         calls: list[Call] = [DeletePod(pod) for pod in pods if pod.gated and pod.held and not pod.deleting]
     else:
-        (run,) = yield [ReadRun(namespace, name)]
+        (run,) = yield [ReadRun(namespace, name, uid)]
         if isinstance(run, Problem):
             if run.failure is not Failure.NOT_FOUND:
                 return Pass(now + AGAIN)

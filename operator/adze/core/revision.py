@@ -171,7 +171,7 @@ class _Compiler:
             order=tuple(dag.order(parents)) if not self.problems else (),
             input=input_validator,
             output=output,
-            timeout=self.duration(spec.timeout, "spec.timeout") or timedelta(hours=24),
+            timeout=self.limit(spec.timeout, "spec.timeout") or timedelta(hours=24),
         )
 
     def graph(self, parents: Mapping[str, tuple[str, ...]]) -> Mapping[str, frozenset[str]]:
@@ -208,7 +208,7 @@ class _Compiler:
             "args": step.args,
             "env": {variable.name: variable.value for variable in step.env if variable.value is not None},
         }
-        timeout = self.duration(step.timeout, f"{field}.timeout")
+        timeout = self.limit(step.timeout, f"{field}.timeout")
         backoff = step.backoff or Backoff()
         self.duration(backoff.base, f"{field}.backoff.base")
         self.duration(backoff.max, f"{field}.backoff.max")
@@ -221,7 +221,7 @@ class _Compiler:
             output=self.validator(step.output, f"{field}.output"),
             backoff=backoff,
             timeout=timeout if timeout or stage is Stage.GRAPH else CLEANUP_TIMEOUT,
-            start_timeout=self.duration(step.start_timeout, f"{field}.startTimeout") or START_TIMEOUT,
+            start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or START_TIMEOUT,
         )
 
     def merged(self, step: Step) -> Step:
@@ -291,6 +291,12 @@ class _Compiler:
         except schema.SchemaError as error:
             self.complain(field, f"not a JSON Schema: {error}")
             return None
+
+    def limit(self, text: str | None, field: str) -> timedelta | None:
+        limit = self.duration(text, field)
+        if limit == timedelta(0):
+            self.complain(field, "must be longer than 0s; leave it out for the default")
+        return limit
 
     def duration(self, text: str | None, field: str) -> timedelta | None:
         if text is None:

@@ -5,6 +5,24 @@ from typing import Any
 
 import jsonschema_rs
 
+DEEPEST = 64
+"""Levels of nesting of a JSON value that adze takes: deeper ones end in a RecursionError somewhere, some day."""
+
+
+def nested_deeper(value: Any, levels: int) -> bool:
+    """Whether a JSON value has more levels of objects and arrays."""
+    level = [value]
+    for _ in range(levels + 1):
+        level = [
+            member
+            for item in level
+            if isinstance(item, dict | list)
+            for member in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return False
+    return True
+
 
 class SchemaError(ValueError):
     """A schema that isn't one."""

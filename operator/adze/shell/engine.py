@@ -36,9 +36,17 @@ def utcnow() -> datetime:
 class Engine:
     """Knows every run and its Pods, and keeps one pass at a time going for each run that needs it."""
 
-    def __init__(self, driver: Driver, policy: Policy, clock: Callable[[], datetime] = utcnow) -> None:
+    def __init__(
+        self,
+        driver: Driver,
+        policy: Policy,
+        allowed: Callable[[], bool] = lambda: True,
+        clock: Callable[[], datetime] = utcnow,
+    ) -> None:
+        """`allowed` says before each batch of calls whether this process may still work."""
         self._driver = driver
         self._policy = policy
+        self._allowed = allowed
         self._clock = clock
         self.runs: dict[str, Run] = {}
         self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
@@ -78,7 +86,9 @@ class Engine:
     def lose_run(self, uid: str) -> None:
         """A run was deleted."""
         run = self.runs.pop(uid, None)
-        if run and run.spec.workflow:
+        if run is None:
+            return
+        if run.spec.workflow:
             self._finished[run.metadata.namespace, run.spec.workflow].discard(uid)
         self._vanished.pop(uid, None)
         self._refusals.pop(uid, None)
@@ -118,6 +128,8 @@ class Engine:
         return facts[0] != facts[1]
 
     def _remember_pod(self, uid: str, pod: Pod) -> bool:
+        if not uid:
+            return False  # somebody else's Pod under a name of ours
         known = self._pods[uid].get(pod.name)
         if known and known.metadata.uid == pod.metadata.uid and _version(known) >= _version(pod):
             return False
@@ -182,6 +194,9 @@ class Engine:
         try:
             calls = next(steps)
             while True:
+                if not self._allowed():
+                    log.warning("a pass was given up: this replica may work no more")
+                    return None
                 calls = steps.send(await self._do(calls))
         except StopIteration as stop:
             result: Pass = stop.value
@@ -208,6 +223,8 @@ class Engine:
             metrics.count(call.run, answer)
         elif isinstance(answer, Run):
             self.see_run(answer)
+            if isinstance(call, protocol.ReadRun) and call.uid != answer.metadata.uid:
+                self.lose_run(call.uid)
         elif isinstance(answer, Pod):
             uid = answer.metadata.labels.get(names.RUN_UID, "")
             # A Pod that its last finalizer has just left may be gone: the watch says so, this answer doesn't.
@@ -216,6 +233,8 @@ class Engine:
         elif isinstance(answer, Problem) and answer.failure is Failure.NOT_FOUND:
             if isinstance(call, protocol.WriteStatus):
                 self.lose_run(call.run.metadata.uid)
+            elif isinstance(call, protocol.ReadRun):
+                self.lose_run(call.uid)
             elif isinstance(call, protocol.OpenGate | protocol.Release | protocol.DeletePod):
                 self.see_pod(call.pod, None)
 

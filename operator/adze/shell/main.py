@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from adze.shell import kopf_settings, logs, probes
 from adze.shell import settings as settings_module
 from adze.shell.cluster import ApiError, Cluster, Credentials, resource, selector, text_of
 from adze.shell.driver import Driver
+from adze.shell.election import Elector
 from adze.shell.engine import Engine
 from adze.shell.release import release as release_all
 from adze.shell.settings import Settings
@@ -41,12 +44,17 @@ class Operator:
         self.watches: list[Watch[Pod]] = []
         self.tasks: list[asyncio.Task[Any]] = []
         self.probes: AppRunner | None = None
+        self.elector: Elector | None = None
 
     async def start(self, credentials: Credentials) -> None:
         """Connect, watch the Pods, and begin to work once they are known."""
         self.cluster = Cluster(credentials, agent=f"adze-operator/{__version__}")
         driver = Driver(self.cluster, self.settings.instance)
-        self.engine = Engine(driver, Policy(worker_image=self.settings.worker_image))
+        if self.settings.lease:
+            identity = f"{self.settings.instance}_{uuid.uuid4().hex[:8]}"
+            self.elector = Elector(self.cluster, self.settings.own_namespace, self.settings.lease, identity)
+        allowed = self.elector.valid if self.elector else lambda: True
+        self.engine = Engine(driver, Policy(worker_image=self.settings.worker_image), allowed)
         labels = selector({names.RUN_UID: None})
         self.watches = [
             Watch(self.cluster, resource("v1", namespace, "pods"), labels, Pod, _identity, self.engine.see_pod)
@@ -62,12 +70,15 @@ class Operator:
         assert self.engine is not None
         for watch in self.watches:
             await watch.synced.wait()
+        if self.elector:
+            # A replica that waits knows all Pods and runs already; it only starts to look at them.
+            await self.elector.lead()
         self.engine.start()
         log.info("working", version=__version__, namespaces=self.settings.namespaces or "all")
-        await asyncio.Event().wait()
+        await (self.elector.keep() if self.elector else asyncio.Event().wait())
 
     def ready(self) -> bool:
-        """Whether the Pods are known and runs are being worked on."""
+        """Whether the Pods are known. A replica that waits for the Lease is ready too: it can take over."""
         return bool(self.watches) and all(watch.synced.is_set() for watch in self.watches)
 
     async def stop(self) -> None:
@@ -78,6 +89,8 @@ class Operator:
         await asyncio.gather(*self.tasks, return_exceptions=True)
         if self.engine:
             await self.engine.stop()
+        if self.elector:
+            await self.elector.release()
         if self.probes:
             await self.probes.cleanup()
         if self.cluster:
@@ -176,6 +189,8 @@ def run() -> None:
     """Run the operator until it's told to stop."""
     settings = settings_module.load(os.environ)
     logs.configure(settings)
+    # The API server takes JSON nested up to 10,000 levels; one such object must not break the decoding of a whole list.
+    sys.setrecursionlimit(25_000)
     operator = Operator(settings)
     asyncio.run(
         kopf.operator(

@@ -8,7 +8,7 @@ from adze.core.policy import DEFAULT_WORKER_IMAGE
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Each field is the variable ADZE_<FIELD>."""
+    """Each field is the variable ADZE_<FIELD>, but for the two that say otherwise."""
 
     namespaces: tuple[str, ...] = ()
     """Namespaces to serve, comma-separated; empty serves all."""
@@ -20,8 +20,12 @@ class Settings:
     """json, or text for people."""
     port: int = 8080
     """Port of /healthz, /readyz and /metrics."""
+    lease: str = ""
+    """Name of the Lease by which replicas agree on one that works; empty works without asking."""
     instance: str = "adze"
-    """Name of this process in Kubernetes Events; its Pod's name."""
+    """Name of this process in Kubernetes Events; its Pod's name, from POD_NAME."""
+    own_namespace: str = "default"
+    """Where the Lease lies; the Pod's namespace, from POD_NAMESPACE."""
 
 
 def load(environment: Mapping[str, str]) -> Settings:
@@ -42,5 +46,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         log_level=level,
         log_format=log_format,
         port=int(port),
+        lease=environment.get("ADZE_LEASE", ""),
         instance=environment.get("POD_NAME", "adze"),
+        own_namespace=environment.get("POD_NAMESPACE", "default"),
     )

@@ -57,7 +57,10 @@ def cancelled(status: StepStatus, reason: str, message: str, now: datetime) -> S
 
 def _expire_attempt(draft: Draft, node: Node, attempt: Attempt) -> None:
     pod = draft.pod(attempt)
-    if pod is None or pod.metadata.creation_timestamp is None:
+    if pod is None:
+        _expire_refused(draft, node, attempt)
+        return
+    if pod.metadata.creation_timestamp is None:
         return
     started = pod.main.running.started_at if pod.main.running else None
     if started:
@@ -78,6 +81,14 @@ def _expire_attempt(draft: Draft, node: Node, attempt: Attempt) -> None:
         "StartTimeout",
         f"the container{why} did not start within",
     )
+
+
+def _expire_refused(draft: Draft, node: Node, attempt: Attempt) -> None:
+    """A step of the graph waits for a quota until the run's deadline; what comes after that deadline can't."""
+    refusal = draft.observed.refusals.get(attempt.pod)
+    if refusal and node.stage is not Stage.GRAPH:
+        why = f"{refusal.reason}: {refusal.message}; the Pod could not be created within"
+        _limit(draft, node, attempt, refusal.since, node.start_timeout, "StartTimeout", why)
 
 
 def _limit(

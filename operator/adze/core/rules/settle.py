@@ -3,14 +3,11 @@
 import msgspec
 
 from adze.core import pods
-from adze.core.draft import Draft
+from adze.core.draft import OUTPUTS_LIMIT, Draft
 from adze.core.model import Attempt, Phase
 from adze.core.revision import Node
 from adze.core.rules import retry
 from adze.core.schema import Mismatch
-
-OUTPUTS_LIMIT = 512 * 1024
-"""Bytes of all outputs of a run: they live in its status, and an object of more than 1.5 MiB can't be written."""
 
 
 def settle(draft: Draft) -> None:
@@ -35,7 +32,7 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, o
             output = node.output.check(output or {}, "output")
         except Mismatch as mismatch:
             reason, message = "OutputInvalid", str(mismatch)
-    if reason is None and output and _outputs_size(draft) + _size(output) > OUTPUTS_LIMIT:
+    if reason is None and output and not draft.has_room(output):
         reason = "OutputTooLarge"
         message = f"the outputs of the run's steps together are larger than {OUTPUTS_LIMIT // 1024} KiB"
     ended = msgspec.structs.replace(
@@ -62,14 +59,6 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, o
             attempts=(*status.attempts[:-1], ended),
         )
     )
-
-
-def _outputs_size(draft: Draft) -> int:
-    return sum(_size(status.output) for status in draft.steps.values() if status.output)
-
-
-def _size(value: object) -> int:
-    return len(msgspec.json.encode(value))
 
 
 def _settle_missing(draft: Draft, node: Node, attempt: Attempt) -> None:

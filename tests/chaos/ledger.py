@@ -1,0 +1,113 @@
+"""Lets the simulator's ledger (tests/sim/check.py) hear a recorded history, one run at a time.
+
+The ledger tells "changed" from "the same" by identity, as the simulator shares unchanged parts. Decoded objects share
+nothing, so equal parts are replaced by those that it knows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from adze.core.model import Run, StepStatus
+from adze.core.pods import Pod
+from tests.sim.check import Checker, Violation
+
+from .history import Entry
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class World:
+    """What the ledger asks of an API server: the present revision and time."""
+
+    def __init__(self) -> None:
+        self.revision = 0
+        self.now = EPOCH
+        self.runs: dict[str, Run] = {}
+        self.pods: dict[str, Pod] = {}
+
+
+class Ledger:
+    """One run and its Pods."""
+
+    def __init__(self, *, stripped: bool) -> None:
+        """`stripped` says that somebody took finalizers away, which the promises exclude."""
+        self.world = World()
+        self.goals: Counter[str] = Counter()
+        self._checker = Checker(self.goals, stripped=stripped)
+        api: Any = self.world
+        self._checker.api = api
+
+    def hear(self, entry: Entry) -> None:
+        """The next entry. Violation tells that it breaks a predicate."""
+        self.world.revision = entry.version
+        self.world.now = entry.at or self.world.now
+        uid = entry.item.metadata.uid
+        if isinstance(entry.item, Run):
+            old_run = self.world.runs.get(uid)
+            if entry.removed:
+                if old_run is not None:
+                    del self.world.runs[uid]
+                    self._checker.run_changed(old_run, None)
+                return
+            self.world.runs[uid] = run = shared(old_run, entry.item)
+            self._created(old_run, run)
+            return
+        old_pod = self.world.pods.get(uid)
+        if entry.removed:
+            self.world.pods.pop(uid, None)
+            if old_pod is None:
+                return
+        else:
+            self.world.pods[uid] = entry.item
+        self._checker.pod_changed(old_pod, None if entry.removed else entry.item)
+
+    def _created(self, old: Run | None, new: Run) -> None:
+        if old is None and new.status.workflow_spec is not None:
+            # It had begun when the recording did.
+            self._checker.run_changed(None, msgspec.structs.replace(new, status=type(new.status)()))
+            old = msgspec.structs.replace(new, status=type(new.status)())
+        self._checker.run_changed(old, new)
+
+    def known(self) -> bool:
+        """Whether a run was there at all: Pods without one are nobody's."""
+        return bool(self._checker.accounts)
+
+
+def shared(old: Run | None, new: Run) -> Run:
+    """`new` with those parts of `old` that are equal."""
+    if old is None:
+        return new
+    if old.status == new.status:
+        return msgspec.structs.replace(new, status=old.status)
+    before = {step.name: step for step in old.status.steps}
+    steps = tuple(_shared_step(before.get(step.name), step) for step in new.status.steps)
+    return msgspec.structs.replace(new, status=msgspec.structs.replace(new.status, steps=steps))
+
+
+def _shared_step(old: StepStatus | None, new: StepStatus) -> StepStatus:
+    if old is None:
+        return new
+    if old == new:
+        return old
+    known = {attempt.number: attempt for attempt in old.attempts}
+    attempts = tuple(
+        known[attempt.number] if known.get(attempt.number) == attempt else attempt for attempt in new.attempts
+    )
+    return msgspec.structs.replace(new, attempts=attempts)
+
+
+def first_violation(entries: Iterable[Entry], *, stripped: bool) -> tuple[Violation, Entry] | None:
+    """The first predicate that the entries of one run break, and the entry that does."""
+    ledger = Ledger(stripped=stripped)
+    for entry in entries:
+        try:
+            ledger.hear(entry)
+        except Violation as violation:
+            return violation, entry
+    return None

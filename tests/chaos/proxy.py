@@ -1,0 +1,249 @@
+"""A faulty proxy between one operator process and the API server. A kubeconfig points to it.
+
+It passes everything, watches line by line, and does on command what networks and API servers do: refuse, delay, break
+off before or after the commit, show old lists, stall a watch or lose an event of it. It counts the writes that it
+forwards, and can kill the operator right before or after the n-th of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import yaml
+from aiohttp import web
+
+from adze.shell.cluster import Credentials
+
+from .faults import Do, Fault, Request
+
+HOP = frozenset({"host", "connection", "keep-alive", "transfer-encoding", "content-length", "te", "upgrade", "accept-encoding"})
+BIG = 2**24
+_GONE = (ConnectionError, aiohttp.ClientError, OSError)
+
+
+@dataclass(slots=True)
+class Crash:
+    """Kill the operator right before or after the forwarding of the `at`-th write (counted from 1)."""
+
+    at: int
+    after: bool
+    kill: Callable[[], None]
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Proxy:
+    """Listens on a port of this machine."""
+
+    def __init__(self, upstream: Credentials, seed: int = 0) -> None:
+        self._upstream = upstream
+        self._chance = Random(seed)
+        self._runner: web.AppRunner | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self.port = 0
+        self.faults: list[Fault] = []
+        self.injected: Counter[str] = Counter()
+        self.writes: list[str] = []
+        """The writes forwarded, as method and resource."""
+        self.calls: list[tuple[float, str, str, int]] = []
+        """Time, method, resource and status of every answer given (not of watches)."""
+        self.crash: Crash | None = None
+        self.down = False
+        """Accept nothing: each connection is reset."""
+        self._watches: list[_Watch] = []
+
+    async def __aenter__(self) -> Proxy:
+        connector = aiohttp.TCPConnector(limit=0, ssl=self._upstream.tls())
+        self._session = aiohttp.ClientSession(
+            self._upstream.server, connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None)
+        )
+        application = web.Application(client_max_size=BIG)
+        application.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for watch in list(self._watches):
+            watch.close()
+        if self._runner:
+            await self._runner.cleanup()
+        if self._session:
+            await self._session.close()
+
+    def kubeconfig(self, path: Path) -> Path:
+        """Write a kubeconfig that leads here. The proxy shows its own certificate to the API server."""
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "proxy", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
+            "users": [{"name": "proxy", "user": {}}],
+            "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
+            "current-context": "proxy",
+        }
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+    def stall(self, on: bool) -> None:
+        """Let the open watches hang, or let them go on (with all that came meanwhile)."""
+        for watch in self._watches:
+            watch.stall(on)
+        self.injected[Do.STALL.value] += on * len(self._watches)
+
+    def cut(self) -> None:
+        """Break off all open watches."""
+        self.injected[Do.CUT.value] += len(self._watches)
+        for watch in list(self._watches):
+            watch.close()
+
+    # Requests
+
+    async def _handle(self, incoming: web.Request) -> web.StreamResponse:
+        request = Request(incoming.method, incoming.path, dict(incoming.query))
+        if self.down:
+            return _broken_off(incoming)
+        body = await incoming.read()
+        for fault in self.faults:
+            if fault.hits(request, self._chance):
+                self.injected[fault.label] += 1
+                early = await self._suffer(fault, request, incoming)
+                if early is not None:
+                    return early
+                if fault.do in (Do.RESET_AFTER, Do.DROP):
+                    return await self._forward(request, incoming, body, fault)
+        return await self._forward(request, incoming, body, None)
+
+    async def _suffer(self, fault: Fault, request: Request, incoming: web.Request) -> web.StreamResponse | None:
+        """What a fault does before the request is forwarded; an answer if it never is."""
+        match fault.do:
+            case Do.ANSWER:
+                self.calls.append((time.monotonic(), request.method, request.kind, fault.code))
+                return _refusal(fault)
+            case Do.RESET_BEFORE:
+                return _broken_off(incoming)
+            case Do.DELAY:
+                await asyncio.sleep(fault.seconds)
+            case Do.STALE:
+                request.query.update(resourceVersion=fault.version, resourceVersionMatch="Exact")
+        return None
+
+    async def _forward(
+        self, request: Request, incoming: web.Request, body: bytes, fault: Fault | None
+    ) -> web.StreamResponse:
+        assert self._session is not None
+        number = 0
+        if request.write:
+            number = len(self.writes) + 1
+            self.writes.append(f"{request.method} {request.kind}")
+            if self._crashes(number, after=False):
+                return _broken_off(incoming)
+        headers = {name: value for name, value in incoming.headers.items() if name.lower() not in HOP}
+        headers["Accept-Encoding"] = "identity"
+        try:
+            async with self._session.request(
+                request.method, request.path, params=request.query, data=body or None, headers=headers
+            ) as answer:
+                if request.watch and answer.status == 200:
+                    return await self._stream(incoming, answer, fault)
+                content = await answer.read()
+        except _GONE:
+            return _broken_off(incoming)
+        self.calls.append((time.monotonic(), request.method, request.kind, answer.status))
+        if (number and self._crashes(number, after=True)) or (fault and fault.do is Do.RESET_AFTER):
+            return _broken_off(incoming)
+        kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP}
+        return web.Response(status=answer.status, body=content, headers=kept)
+
+    def _crashes(self, number: int, *, after: bool) -> bool:
+        crash = self.crash
+        if crash is None or crash.done.is_set() or (crash.at, crash.after) != (number, after):
+            return False
+        crash.kill()
+        crash.done.set()
+        self.injected["crash"] += 1
+        return True
+
+    async def _stream(
+        self, incoming: web.Request, answer: aiohttp.ClientResponse, fault: Fault | None
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        watch = _Watch(response, answer, drops=bool(fault and fault.do is Do.DROP))
+        self._watches.append(watch)
+        try:
+            await response.prepare(incoming)
+            await watch.pass_on()
+        except _GONE:
+            pass
+        finally:
+            self._watches.remove(watch)
+        return response
+
+
+class _Watch:
+    """An open watch. `drops` loses its next event that isn't a bookmark."""
+
+    def __init__(self, response: web.StreamResponse, answer: aiohttp.ClientResponse, *, drops: bool) -> None:
+        self._response = response
+        self._answer = answer
+        self._drops = drops
+        self._flows = asyncio.Event()
+        self._flows.set()
+
+    def stall(self, on: bool) -> None:
+        if on:
+            self._flows.clear()
+        else:
+            self._flows.set()
+
+    def close(self) -> None:
+        self._flows.set()
+        self._answer.close()
+
+    async def pass_on(self) -> None:
+        rest = b""
+        async for chunk in self._answer.content.iter_any():
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if self._drops and b'"type":"BOOKMARK"' not in line[:40]:
+                    self._drops = False
+                    continue
+                await self._flows.wait()
+                await self._response.write(line + b"\n")
+
+
+def _refusal(fault: Fault) -> web.Response:
+    details = {"retryAfterSeconds": fault.retry_after} if fault.retry_after else {}
+    status: dict[str, Any] = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "reason": fault.reason,
+        "message": f"a fault was injected: {fault.code}",
+        "code": fault.code,
+        "details": details,
+    }
+    headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after else {}
+    return web.Response(
+        status=fault.code, body=json.dumps(status).encode(), headers=headers, content_type="application/json"
+    )
+
+
+def _broken_off(incoming: web.Request) -> web.Response:
+    """Reset the connection: the client gets no answer."""
+    with suppress(Exception):
+        if incoming.transport is not None:
+            incoming.transport.abort()
+    return web.Response(status=502)
