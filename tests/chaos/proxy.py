@@ -2,7 +2,7 @@
 
 It passes everything, watches line by line, and does on command what networks and API servers do: refuse, delay, break
 off before or after the commit, show old lists, stall a watch or lose an event of it. It counts the writes that it
-forwards, and can kill the operator right before or after the n-th of them.
+forwards, and can kill or freeze the operator right before or after the n-th of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from aiohttp import web
 
 from adze.shell.cluster import Credentials
 
-from .faults import Do, Fault, Request
+from .faults import Do, Fault, Match, Request, write
 
 HOP = frozenset({"host", "connection", "keep-alive", "transfer-encoding", "content-length", "te", "upgrade", "accept-encoding"})
 BIG = 2**24
@@ -33,13 +33,27 @@ _GONE = (ConnectionError, aiohttp.ClientError, OSError)
 
 
 @dataclass(slots=True)
-class Crash:
-    """Kill the operator right before or after the forwarding of the `at`-th write (counted from 1)."""
+class Trap:
+    """Do `act` once, right before or after the forwarding of the `at`-th request (from 1) that matches.
+
+    `act` kills the operator, or freezes it. With `answers` the request goes its way nevertheless: a frozen process finds
+    the answer when it wakes. Without, nothing is forwarded any more (before) or no answer is given (after).
+    """
 
     at: int
     after: bool
-    kill: Callable[[], None]
+    act: Callable[[], None]
+    match: Match = write
+    answers: bool = False
     done: asyncio.Event = field(default_factory=asyncio.Event)
+    _seen: int = 0
+
+    def number(self, request: Request) -> bool:
+        """Count the request; whether it's the one."""
+        if self.done.is_set() or not self.match(request):
+            return False
+        self._seen += 1
+        return self._seen == self.at
 
 
 class Proxy:
@@ -57,7 +71,7 @@ class Proxy:
         """The writes forwarded, as method and resource."""
         self.calls: list[tuple[float, str, str, int]] = []
         """Time, method, resource and status of every answer given (not of watches)."""
-        self.crash: Crash | None = None
+        self.trap: Trap | None = None
         self.down = False
         """Accept nothing: each connection is reset."""
         self._watches: list[_Watch] = []
@@ -144,12 +158,11 @@ class Proxy:
         self, request: Request, incoming: web.Request, body: bytes, fault: Fault | None
     ) -> web.StreamResponse:
         assert self._session is not None
-        number = 0
+        trap = self.trap if self.trap and self.trap.number(request) else None
+        if trap and not trap.after and self._springs(trap):
+            return _broken_off(incoming)
         if request.write:
-            number = len(self.writes) + 1
             self.writes.append(f"{request.method} {request.kind}")
-            if self._crashes(number, after=False):
-                return _broken_off(incoming)
         headers = {name: value for name, value in incoming.headers.items() if name.lower() not in HOP}
         headers["Accept-Encoding"] = "identity"
         try:
@@ -162,19 +175,18 @@ class Proxy:
         except _GONE:
             return _broken_off(incoming)
         self.calls.append((time.monotonic(), request.method, request.kind, answer.status))
-        if (number and self._crashes(number, after=True)) or (fault and fault.do is Do.RESET_AFTER):
+        if trap and trap.after and self._springs(trap):
+            return _broken_off(incoming)
+        if fault and fault.do is Do.RESET_AFTER:
             return _broken_off(incoming)
         kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP}
         return web.Response(status=answer.status, body=content, headers=kept)
 
-    def _crashes(self, number: int, *, after: bool) -> bool:
-        crash = self.crash
-        if crash is None or crash.done.is_set() or (crash.at, crash.after) != (number, after):
-            return False
-        crash.kill()
-        crash.done.set()
-        self.injected["crash"] += 1
-        return True
+    def _springs(self, trap: Trap) -> bool:
+        """Whether the request ends here."""
+        trap.act()
+        trap.done.set()
+        return not trap.answers
 
     async def _stream(
         self, incoming: web.Request, answer: aiohttp.ClientResponse, fault: Fault | None

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.builders import NOW, Drive, lost, opened, running, seconds, step, unschedulable, waiting, workflow
+from adze.core import names
+from adze.core.observed import Refusal
+from tests.builders import NOW, UID, Drive, lost, opened, running, seconds, step, unschedulable, waiting, workflow
 
 NO_NODE = "0/3 nodes are available: 3 Insufficient memory."
 
@@ -133,3 +135,16 @@ def test_a_run_always_knows_when_to_look_again(timeout: str | None) -> None:
     assert drive.wake is not None
     drive.change("a", running)
     assert drive.wake is not None
+
+
+def test_a_handler_that_a_quota_keeps_away_ends_all_the_same() -> None:
+    spec = workflow(step("a"), on_failure=step("alarm", start_timeout="1m"))
+    drive = Drive(spec).until_quiet()
+    name = names.pod("hello-1", UID, "alarm", 1)
+    drive.refusals[name] = Refusal("QuotaExceeded", "pods=1", False, NOW, seconds(60), NOW + seconds(3600))
+    drive.fail("a")
+    assert drive.phases["alarm"] == "Pending"
+    drive.pass_time(60)
+    assert (drive.step("alarm").phase, drive.step("alarm").reason) == ("Failed", "StartTimeout")
+    assert "QuotaExceeded" in (drive.step("alarm").message or "")
+    assert drive.phase == "Failed"
