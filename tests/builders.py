@@ -172,6 +172,10 @@ def waiting(before: Pod, reason: str, message: str = "") -> Pod:
     return _main(placed(before), ContainerState(waiting=Waiting(reason=reason, message=message)), "Pending")
 
 
+SIDE = ContainerState(running=Running(started_at=NOW))
+"""The state of a side container that goes on."""
+
+
 def with_sidecar(before: Pod, state: ContainerState, name: str = "proxy") -> Pod:
     """The Pod with another container, such as a mesh injects."""
     return with_status(

@@ -16,6 +16,7 @@ class Operator(BenchOperator):
     def __init__(self, kubeconfig: Path, namespace: str) -> None:
         super().__init__(kubeconfig, namespace)
         self.frozen = False
+        self.killed = False
 
     @property
     def alive(self) -> bool:
@@ -24,6 +25,7 @@ class Operator(BenchOperator):
 
     def kill(self) -> None:
         """kill -9, and wait until it's gone."""
+        self.killed = True
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         self._process.wait(10)

@@ -27,7 +27,9 @@ from adze.shell.cluster import Credentials
 
 from .faults import Do, Fault, Match, Request, write
 
-HOP = frozenset({"host", "connection", "keep-alive", "transfer-encoding", "content-length", "te", "upgrade", "accept-encoding"})
+HOP = frozenset(
+    {"host", "connection", "keep-alive", "transfer-encoding", "content-length", "te", "upgrade", "accept-encoding"}
+)
 BIG = 2**24
 _GONE = (ConnectionError, aiohttp.ClientError, OSError)
 
@@ -90,7 +92,9 @@ class Proxy:
         self.port = self._runner.addresses[0][1]
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for watch in list(self._watches):
             watch.close()
         if self._runner:

@@ -13,6 +13,7 @@ from adze.core.planner import Chores, chores, may_start
 from adze.core.pods import Pod
 from tests.builders import (
     NOW,
+    SIDE,
     deleting,
     failed,
     named,
@@ -24,6 +25,7 @@ from tests.builders import (
     seconds,
     step,
     succeeded,
+    with_sidecar,
     with_status,
     workflow,
 )
@@ -43,7 +45,7 @@ STARTED = subject(start_time=NOW)
 CLOSED = subject(finish_time=NOW, reason="ExitCode")
 DONE = subject(finish_time=NOW)
 WITHDRAWN = subject(finish_time=NOW, reason="Timeout")
-SIDECAR = with_status(failed(opened(pod(NAME))), phase="Running")
+SIDECAR = with_status(with_sidecar(failed(opened(pod(NAME))), SIDE), phase="Running")
 QUOTA = Refusal("QuotaExceeded", "", False, NOW, seconds(5), LATER)
 
 

@@ -3,7 +3,20 @@
 import pytest
 
 from adze.core.rules.retry import INFRASTRUCTURE_BUDGET
-from tests.builders import NOW, Drive, disrupted, failed, lost, running, seconds, step, with_status, workflow
+from tests.builders import (
+    NOW,
+    SIDE,
+    Drive,
+    disrupted,
+    failed,
+    lost,
+    running,
+    seconds,
+    step,
+    with_sidecar,
+    with_status,
+    workflow,
+)
 
 
 def drive_of(**fields: object) -> Drive:
@@ -142,7 +155,7 @@ def test_retry_when_is_not_asked_about_a_loss() -> None:
 
 def test_the_next_attempt_waits_until_the_old_pod_can_no_longer_run() -> None:
     drive = drive_of(retries=1, backoff={"base": "1s"})
-    drive.change("a", lambda one: with_status(failed(one), phase="Running"))
+    drive.change("a", lambda one: with_status(with_sidecar(failed(one), SIDE), phase="Running"))
     assert drive.step("a").reason == "Backoff"
     drive.pass_time(5)
     assert drive.live == set(), "a side container of attempt 1 still runs"

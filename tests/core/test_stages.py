@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from adze.core.model import Phase
-from tests.builders import NOW, Drive, failed, seconds, step, succeeded, with_status, workflow
+from tests.builders import NOW, SIDE, Drive, failed, seconds, step, succeeded, with_sidecar, with_status, workflow
 
 ALL = {"on_failure": step("alarm"), "finally_": [step("tidy"), step("report")]}
 
@@ -60,7 +60,7 @@ def test_clean_up_steps_retry_and_obey_when() -> None:
 
 def test_the_next_stage_waits_for_side_containers_of_the_last() -> None:
     drive = Drive(workflow(step("a"), on_failure=step("alarm"))).until_quiet()
-    drive.change("a", lambda one: with_status(failed(one), phase="Running"))
+    drive.change("a", lambda one: with_status(with_sidecar(failed(one), SIDE), phase="Running"))
     assert drive.step("a").phase == "Failed"
     assert drive.live == set()
     assert drive.wake == NOW + seconds(10)
@@ -69,7 +69,7 @@ def test_the_next_stage_waits_for_side_containers_of_the_last() -> None:
 
 def test_a_run_is_over_only_when_no_container_of_it_can_run() -> None:
     drive = Drive(workflow(step("a"))).until_quiet()
-    drive.change("a", lambda one: with_status(failed(one), phase="Running"))
+    drive.change("a", lambda one: with_status(with_sidecar(failed(one), SIDE), phase="Running"))
     assert drive.phase == "Running"
     assert drive.pass_time(10).phase == "Failed"
 

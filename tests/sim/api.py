@@ -64,6 +64,7 @@ class Api:
         self.quota = False
         self.rejecting = False
         self.checks_version = True
+        self.refused: set[str] = set()
         self._run_changed = run_changed
         self._pod_changed = pod_changed
         self._graceless: set[str] = set()
@@ -162,8 +163,11 @@ class Api:
         """Create if absent. `unique` False is a mutant's API server, where names may repeat."""
         name = manifest["metadata"]["name"]
         if unique and name in self.pod_uids:
+            if not self.pods[self.pod_uids[name]].metadata.labels:
+                self.refused.add(name)
             return EXISTS
         if self.rejecting:
+            self.refused.add(name)
             return REJECTED
         if self.quota:
             return QUOTA

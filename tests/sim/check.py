@@ -17,6 +17,9 @@ from adze.core.revision import Node, Revision, Stage
 from adze.core.rules import retry
 from tests.sim.api import Api
 
+INFRASTRUCTURE_BUDGET = 2
+"""What the laboratory sets the budget of lost attempts to."""
+
 UNSEEN = frozenset({"PodRejected", "NameCollision"})
 """Reasons of attempts that failed since their Pod could not be made."""
 
@@ -154,7 +157,11 @@ class Checker:
             if attempt.finish_time is not None:
                 self._closed(account, after, attempt)
         # Old attempts may leave the status, but never one whose outcome isn't known.
-        if tries and tries[-1].closed is None and (not after.attempts or after.attempts[-1].pod != tries[-1].attempt.pod):
+        if (
+            tries
+            and tries[-1].closed is None
+            and (not after.attempts or after.attempts[-1].pod != tries[-1].attempt.pod)
+        ):
             raise Violation("S3", f"step {after.name} lost its open attempt")
         if after.phase is Phase.SUCCEEDED and (not after.attempts or after.attempts[-1].reason is not None):
             raise Violation("S7", f"step {after.name} succeeded without an attempt that did")
@@ -170,7 +177,7 @@ class Checker:
         if run.spec.suspend and not run.spec.cancel:
             raise Violation("S10", f"{step.name} was claimed while the run was suspended")
         lost = sum(a.infrastructure for a in earlier)
-        if len(earlier) - lost > (node.step.retries or 0) or lost > retry.INFRASTRUCTURE_BUDGET:
+        if len(earlier) - lost > (node.step.retries or 0) or lost > INFRASTRUCTURE_BUDGET:
             raise Violation("S3", f"{step.name} has no attempt {attempt.number}: {len(earlier)} were used up")
         self._waited(node, earlier)
         self._parents(account, node, {status.name: status for status in run.status.steps}, "S5")
@@ -213,6 +220,9 @@ class Checker:
         if attempt.reason in WITHDRAWN or self.stripped:
             return
         if attempt.reason in UNSEEN:
+            assert self.api is not None
+            if attempt.pod not in self.api.refused:
+                raise Violation("S7", f"{attempt.pod} was recorded as {attempt.reason} and nobody had refused it")
             if claim.opened:
                 raise Violation("S7", f"{attempt.pod} was recorded as {attempt.reason} and had been let start")
             return
@@ -265,7 +275,9 @@ class Checker:
 
     def _made(self, account: Account, claim: Claim | None, pod: Pod) -> Claim:
         if claim is None:
-            raise Violation("S4", f"Pod {pod.name} was created before attempt {pod.metadata.labels[ATTEMPT]} was claimed")
+            raise Violation(
+                "S4", f"Pod {pod.name} was created before attempt {pod.metadata.labels[ATTEMPT]} was claimed"
+            )
         if account.steps[claim.step].phase is Phase.SKIPPED:
             raise Violation("S5", f"skipped step {claim.step} has a Pod")
         self.goals["gated Pod made for a closed attempt"] += claim.closed is not None
@@ -279,7 +291,9 @@ class Checker:
         made = self._created[uid]
         for what, moment in (("closed", claim.closed), ("ended", account.ended), ("dead", account.dead)):
             if moment is not None and moment < made:
-                raise Violation("S24", f"the gate of {pod.name} was opened, though it was {what} before the Pod was made")
+                raise Violation(
+                    "S24", f"the gate of {pod.name} was opened, though it was {what} before the Pod was made"
+                )
         if account.ended is not None:
             raise Violation("S24", f"the gate of {pod.name} was opened after the end of its run")
         self.goals["gate opened after the claim was withdrawn"] += claim.closed is not None

@@ -21,7 +21,7 @@ from adze.core.rules import retry
 from adze.shell import engine
 from tests.sim import workflows
 from tests.sim.api import Api
-from tests.sim.check import Checker, Violation
+from tests.sim.check import INFRASTRUCTURE_BUDGET, Checker, Violation
 from tests.sim.driver import WRITES, Driver
 from tests.sim.profiles import DRAW, PROFILES, Profile
 from tests.sim.replica import Mode, Replica
@@ -98,8 +98,7 @@ class Episode:
         self.world = World(self.api, self.goals, self.trace)
         make = driver(self.api)
         self.replicas = [
-            Replica(f"replica {index + 1}", self.api, make, self.goals, self.trace)
-            for index in range(setting.replicas)
+            Replica(f"replica {index + 1}", self.api, make, self.goals, self.trace) for index in range(setting.replicas)
         ]
         self.steps = 0
         self.slots = SLOTS[profile.name]
@@ -365,7 +364,7 @@ def laboratory() -> Iterator[None]:
     changes: list[tuple[Any, str, Any]] = [
         (revisions, "compile_workflow", compile_workflow),
         (engine, "log", _Silent()),
-        (retry, "INFRASTRUCTURE_BUDGET", 2),
+        (retry, "INFRASTRUCTURE_BUDGET", INFRASTRUCTURE_BUDGET),
         (draft, "KEPT_ATTEMPTS", 2),
     ]
     before = [(module, name, getattr(module, name)) for module, name, _ in changes]

@@ -66,6 +66,21 @@ PROFILES = {
             crashing=10,
             share=3,
         ),
+        # The smallest world with the longest pauses: one step, three replicas, each stopped again and again in a start.
+        Profile(
+            "duel",
+            replicas=(3,),
+            runs=(1,),
+            sizes=(0,),
+            words=220,
+            weights={
+                **{WATCH: 40, NODE: 40, CLOCK: 8},
+                **{"thaw": 6, "delete pod": 4, "cancel": 2, "crash": 1, "arrive": 2, "collect": 1, "relist": 1},
+            },
+            freezing=700,
+            crashing=10,
+            share=3,
+        ),
         # Caches far behind, crashes, lists from the past.
         Profile(
             "stale",

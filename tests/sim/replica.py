@@ -307,6 +307,8 @@ class Replica:
 
     def _perform(self, call: protocol.Call, mode: Mode) -> Any:
         write = type(call) in WRITES
+        if isinstance(call, protocol.OpenGate | protocol.Release | protocol.DeletePod) and not _owner(call.pod):
+            raise Violation("S21", f"{type(call).__name__} of a foreign Pod {call.pod.name}")
         if mode in (Mode.NORMAL, Mode.SLOW) or (mode is Mode.AMBIGUOUS and write):
             answer = self.driver.do(call)
             if mode is Mode.AMBIGUOUS:

@@ -28,7 +28,9 @@ def _step(random: Random, name: str, parents: tuple[str, ...]) -> Step:
         fields["retries"] = random.choice((1, 1, 2, 3))
     if random.random() < 0.5:
         kind = random.choice(list(BackoffType))
-        fields["backoff"] = Backoff(type=kind, base=random.choice(("1s", "3s")), max="10s", jitter=random.choice((0, 50)))
+        fields["backoff"] = Backoff(
+            type=kind, base=random.choice(("1s", "3s")), max="10s", jitter=random.choice((0, 50))
+        )
     if random.random() < 0.3:
         fields["timeout"] = random.choice(("2s", "30s"))
     if random.random() < 0.5:

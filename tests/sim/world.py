@@ -110,7 +110,9 @@ class World:
         if not kind and roll in (3, 4):
             self.goals["image pull waits"] += 1
             reason = "ErrImagePull" if roll == 3 else "InvalidImageName"
-            return self._container(pod, ContainerState(waiting=Waiting(reason=reason, message="no such image")), "waits")
+            return self._container(
+                pod, ContainerState(waiting=Waiting(reason=reason, message="no such image")), "waits"
+            )
         if not kind and roll == 5:
             self.goals["refused by the node"] += 1
             self.trace.world("the kubelet has no room for", pod.name)
@@ -128,9 +130,7 @@ class World:
     def _container(self, pod: Pod, state: ContainerState, what: str) -> None:
         self.trace.world(f"the kubelet: {what}", pod.name)
         phase = "Running" if state.running or state.terminated else "Pending"
-        status = replace(
-            pod.status, phase=phase, container_statuses=(ContainerStatus(name=names.MAIN, state=state),)
-        )
+        status = replace(pod.status, phase=phase, container_statuses=(ContainerStatus(name=names.MAIN, state=state),))
         self.api.put_pod(pod.metadata.uid, status=status)
 
     def _finish(self, pod: Pod, bits: int, kind: bool) -> None:

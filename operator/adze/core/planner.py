@@ -16,7 +16,7 @@ from adze.core import conditions, duration, names, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, WITHDRAWN, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
-from adze.core.model import Phase, Run, RunStatus, StepStatus, Workflow, WorkflowSpec
+from adze.core.model import Attempt, Phase, Run, RunStatus, StepStatus, Workflow, WorkflowSpec
 from adze.core.observed import Observed
 from adze.core.pods import Pod
 from adze.core.policy import Policy
@@ -31,7 +31,7 @@ MERGED_LIMIT = 64 * 1024
 OUTPUT_LIMIT = 64 * 1024
 """Bytes of a run's own output."""
 SIDE_PATIENCE = timedelta(seconds=10)
-"""How long side containers may outlive a step's own. A Pod's phase follows its last container by some 100 ms."""
+"""How long side containers may outlive a step's own before their Pod is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,13 +289,21 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
                     opening.append(pod)
             elif pod:
                 release += [pod] if pod.held else []
-                if not pod.ended and not pod.deleting:
-                    end = attempt.finish_time if attempt.reason in WITHDRAWN else attempt.finish_time + SIDE_PATIENCE
-                    if now >= end:
-                        delete.append(pod)
-                    else:
-                        wake = min(wake or end, end)
+                end = _end_of_patience(attempt, pod)
+                if end and now >= end:
+                    delete.append(pod)
+                elif end:
+                    wake = min(wake or end, end)
     return Chores(tuple(create), tuple(opening), tuple(release), tuple(delete), wake)
+
+
+def _end_of_patience(attempt: Attempt, pod: Pod) -> datetime | None:
+    """When the Pod of a closed attempt is to be deleted; None if it has ended or is ending."""
+    if pod.ended or pod.deleting or attempt.finish_time is None:
+        return None
+    if attempt.reason in WITHDRAWN:
+        return attempt.finish_time
+    return attempt.finish_time + SIDE_PATIENCE
 
 
 def _forgotten(run: Run, pod: Pod) -> bool:

@@ -137,8 +137,11 @@ class Pod(Record, frozen=True, kw_only=True, gc=False):
 
     @property
     def ended(self) -> bool:
-        """Whether no container of it runs, now or later."""
-        return self.status.phase in ("Succeeded", "Failed")
+        """Whether no container of it runs, now or later. Its phase says so some 100 ms after its containers do."""
+        if self.status.phase in ("Succeeded", "Failed"):
+            return True
+        containers = (*self.status.init_container_statuses, *self.status.container_statuses)
+        return self.main.terminated is not None and all(c.state.terminated for c in containers)
 
     def owned_by(self, uid: str) -> bool:
         """Whether the object with that UID controls it. Labels alone can be written by anybody."""
@@ -282,6 +285,20 @@ def waiting(pod: Pod) -> tuple[str, str] | None:
     if pod.deleting:
         return "Terminating", f"the Pod is being deleted; node {pod.spec.node_name} has not reported its end"
     return None
+
+
+def facts(pod: Pod) -> tuple[object, ...]:
+    """All of a Pod that a plan can depend on. Most of what schedulers and kubelets write changes none of it."""
+    return (
+        pod.ended,
+        pod.main.running,
+        pod.main.terminated,
+        waiting(pod),
+        pod.deleting and not pod.spec.node_name,
+        pod.deleting,
+        pod.held,
+        pod.gated,
+    )
 
 
 def _states(pod: Pod) -> Iterable[ContainerState]:

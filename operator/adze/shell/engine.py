@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from adze.core import names, protocol, retention
+from adze.core import names, pods, protocol, retention
 from adze.core.model import Run
 from adze.core.observed import Observed, Refusal
 from adze.core.pods import Pod
@@ -101,31 +101,22 @@ class Engine:
                 self.look(uid)
 
     def see_pod(self, old: Pod | None, new: Pod | None) -> None:
-        """A difference among the Pods."""
+        """A difference among the Pods, as the watch tells it; what is known already is no news."""
         pod = new or old
         assert pod is not None
         uid = pod.metadata.labels.get(names.RUN_UID, "")
+        known = self._pods[uid].get(pod.name)
+        if known and known.metadata.uid != pod.metadata.uid and new is None:
+            return  # another Pod bears the name by now
         if new is None:
-            known = self._pods[uid].get(pod.name)
-            if known and known.metadata.uid != pod.metadata.uid:
-                return  # another Pod bears the name by now
             self._pods[uid].pop(pod.name, None)
             if uid in self.runs:
                 self._vanished[uid].add(pod.name)
-            if not self._pods[uid]:
-                del self._pods[uid]
-        elif not self._remember_pod(uid, new):
-            return
-        if self._matters(old, new):
             self.look(uid)
-
-    @staticmethod
-    def _matters(old: Pod | None, new: Pod | None) -> bool:
-        """Whether a change of a Pod can change a plan: most of what a kubelet writes can't."""
-        if old is None or new is None:
-            return True
-        facts = [(p.status, p.spec, p.deleting, p.held) for p in (old, new)]
-        return facts[0] != facts[1]
+        elif self._remember_pod(uid, new) and (known is None or pods.facts(known) != pods.facts(new)):
+            self.look(uid)
+        if not self._pods[uid]:
+            del self._pods[uid]
 
     def _remember_pod(self, uid: str, pod: Pod) -> bool:
         if not uid:
@@ -171,17 +162,17 @@ class Engine:
 
     def _steps(self, uid: str) -> protocol.Steps | None:
         run = self.runs.get(uid)
-        pods = self._pods.get(uid, {})
+        known = self._pods.get(uid, {})
         now = self._clock()
         if run is None or run.metadata.deletion_timestamp:
-            if not pods:
+            if not known:
                 return None
-            some = next(iter(pods.values())).metadata
-            owners = [owner for pod in pods.values() for owner in pod.metadata.owner_references if owner.uid == uid]
+            some = next(iter(known.values())).metadata
+            owners = [owner for pod in known.values() for owner in pod.metadata.owner_references if owner.uid == uid]
             name = owners[0].name if owners else None
-            return protocol.abandon(some.namespace, name, uid, list(pods.values()), now)
+            return protocol.abandon(some.namespace, name, uid, list(known.values()), now)
         observed = Observed(
-            pods=dict(pods),
+            pods=dict(known),
             vanished=frozenset(self._vanished.get(uid, ())),
             refusals=self._refusals.get(uid, {}),
         )

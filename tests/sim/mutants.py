@@ -1,0 +1,349 @@
+"""Broken versions of the real code. A simulator that doesn't kill each of them proves nothing.
+
+A mutant changes one thing that the protocol's safety rests on: a rule, a call's precondition, or the order of calls.
+Orders are changed from outside, by a generator around `protocol.reconcile`.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from importlib import import_module
+from time import monotonic
+from typing import Any
+
+import msgspec
+
+from adze.core import draft, manifest, planner, pods, protocol
+from adze.core import revision as revisions
+from adze.core.draft import WITHDRAWN, Draft
+from adze.core.model import Attempt, Run, RunStatus
+from adze.core.observed import Observed
+from adze.core.pods import Pod
+from adze.core.protocol import Failure, Problem
+from adze.core.rules import retry
+from tests.sim.api import replace as changed
+from tests.sim.driver import Driver
+from tests.sim.episode import laboratory, run, setting
+
+# `adze.core.rules` offers the functions of these names, not the modules.
+advance = import_module("adze.core.rules.advance")
+settle = import_module("adze.core.rules.settle")
+
+Patch = tuple[Any, str, Any]
+Batch = Sequence[protocol.Call]
+
+
+# Calls without their preconditions
+
+
+class NoSwap(Driver):
+    """The status is patched whatever version it has."""
+
+    def write_status(self, call: protocol.WriteStatus) -> Run | Problem:
+        """Merge patch without a resourceVersion."""
+        self.api.checks_version = False
+        return super().write_status(call)
+
+
+class GateWithoutVersion(Driver):
+    """The gate is taken off whatever version the Pod has."""
+
+    def open_gate(self, call: protocol.OpenGate) -> Pod | Problem:
+        """Patch by UID alone."""
+        pod = self.api.same_pod(call.pod)
+        return pod if isinstance(pod, Problem) else self._open(pod)
+
+
+class NamesRepeat(Driver):
+    """Every create makes a Pod, as with random names."""
+
+    def create_pod(self, call: protocol.CreatePod) -> Pod | Problem:
+        """Create, come what may."""
+        return self.api.create_pod(call.manifest, unique=False)
+
+
+# Orders of calls
+
+
+def _closing(before: RunStatus, after: RunStatus) -> list[Attempt]:
+    """The attempts that a write closes."""
+    was_open = {attempt.pod for step in before.steps if (attempt := step.open_attempt)}
+    return [a for step in after.steps for a in step.attempts if a.finish_time and a.pod in was_open]
+
+
+def _around(change: Callable[[Batch, dict[str, Any]], Generator[Batch, list[Any], list[Any] | None]]) -> Any:
+    """A `reconcile` whose batches go through `change`: it may make calls first, and answer a batch itself."""
+    original = protocol.reconcile
+
+    def reconcile(run: Run, observed: Observed, *rest: Any) -> protocol.Steps:
+        steps = original(run, observed, *rest)
+        memory: dict[str, Any] = {"run": run, "observed": observed, "rest": rest}
+        answers: Any = None
+        try:
+            while True:
+                batch = steps.send(answers)
+                answers = (yield from change(batch, memory)) if batch else None
+                if answers is None:
+                    answers = yield batch
+                memory["refused"] = isinstance(answers[0], Problem) if answers else False
+        except StopIteration as stop:
+            return stop.value
+
+    return reconcile
+
+
+def read_before_pod(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[Any], list[Any] | None]:
+    """The run is read before its Pods are created, and that answer opens the gates."""
+    if any(isinstance(call, protocol.CreatePod) for call in batch):
+        run = memory["run"]
+        (memory["read"],) = yield [protocol.ReadRun(run.metadata.namespace, run.metadata.name, run.metadata.uid)]
+    elif isinstance(batch[0], protocol.ReadRun) and not memory.get("refused") and "read" in memory:
+        return [memory.pop("read")]
+    return None
+
+
+def never_read(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[Any], list[Any] | None]:
+    """Gates are opened on what the pass believes of the run."""
+    if isinstance(batch[0], protocol.WriteStatus):
+        answers = yield batch
+        if isinstance(answers[0], Run):
+            memory["run"] = answers[0]
+        memory["wrote"] = isinstance(answers[0], Problem)
+        return answers
+    if isinstance(batch[0], protocol.ReadRun) and not memory.get("wrote"):
+        return [memory["run"]]
+    return None
+
+
+def release_first(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[Any], list[Any] | None]:
+    """The finalizer goes before the outcome is written."""
+    call = batch[0]
+    if isinstance(call, protocol.WriteStatus):
+        seen = memory["observed"].pods
+        held = [seen[a.pod] for a in _closing(call.run.status, call.status) if a.pod in seen and seen[a.pod].held]
+        if held:
+            yield [protocol.Release(pod) for pod in held]
+    return None
+
+
+def create_first(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[Any], list[Any] | None]:
+    """Pods are created before their attempts are claimed."""
+    call = batch[0]
+    if isinstance(call, protocol.WriteStatus) and call.status.workflow_spec:
+        now, policy = memory["rest"]
+        claimed = msgspec.structs.replace(call.run, status=call.status)
+        revision = revisions.of_run(call.status.revision or "", call.status.workflow_spec)
+        hands = protocol._Hands(claimed, revision, memory["observed"], now, policy)
+        known = {a.pod for step in call.run.status.steps for a in step.attempts}
+        names = [a.pod for step in call.status.steps if (a := step.open_attempt) and a.pod not in known]
+        if names:
+            yield [protocol.CreatePod(claimed, hands._manifest(name)) for name in names]
+    return None
+
+
+def delete_first(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[Any], list[Any] | None]:
+    """Pods are listed and deleted before their claims are withdrawn, not after."""
+    call = batch[0]
+    if isinstance(call, protocol.WriteStatus):
+        names = {a.pod for a in _closing(call.run.status, call.status) if a.reason in WITHDRAWN}
+        if names:
+            (listed,) = yield [protocol.ListPods(call.run)]
+            found = [] if isinstance(listed, Problem) else [pod for name, pod in listed.items() if name in names]
+            if found:
+                yield [protocol.DeletePod(pod) for pod in found]
+    return None
+
+
+def asleep(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[Any], list[Any] | None]:
+    """Nothing is changed here; `_sleeper` forgets when to wake."""
+    return None
+    yield batch
+
+
+def _sleeper() -> Any:
+    reconcile = _around(asleep)
+
+    def forgetful(*arguments: Any) -> protocol.Steps:
+        result = yield from reconcile(*arguments)
+        return replace(result, wake=None)
+
+    return forgetful
+
+
+# Rules
+
+
+def _over(self: Draft, attempt: Attempt) -> bool:
+    pod = self.pod(attempt)
+    return not (pod and not pod.ended)
+
+
+def _manifest(**changes: Any) -> Any:
+    original = manifest.build
+
+    def build(*arguments: Any) -> dict[str, Any]:
+        built = original(*arguments)
+        metadata, spec = dict(built["metadata"]), dict(built["spec"])
+        if "finalizers" in changes:
+            metadata["finalizers"] = changes["finalizers"]
+        if "schedulingGates" in changes:
+            spec["schedulingGates"] = changes["schedulingGates"]
+        return {**built, "metadata": metadata, "spec": spec}
+
+    return build
+
+
+def _chores(**changes: Any) -> Any:
+    original = planner.chores
+    return lambda *arguments: replace(original(*arguments), **changes)
+
+
+def _missing_is_lost() -> Any:
+    original = settle._settle_missing
+
+    def settle_missing(this: Draft, node: Any, attempt: Attempt) -> None:
+        observed = this.observed
+        this.observed = replace(observed, fresh=True, vanished=observed.vanished | {attempt.pod})
+        original(this, node, attempt)
+        this.observed = observed
+
+    return settle_missing
+
+
+def _one_more_retry() -> Any:
+    original = retry.close
+
+    def close(this: Draft, node: Any, ended: Attempt) -> None:
+        original(this, replace(node, step=changed(node.step, retries=(node.step.retries or 0) + 1)), ended)
+
+    return close
+
+
+def _forgetful_outcome() -> Any:
+    original = settle._settle_outcome
+
+    def settle_outcome(this: Draft, node: Any, attempt: Attempt, pod: Pod, outcome: pods.Outcome) -> None:
+        if outcome.exit_code == 3:
+            outcome = replace(outcome, reason=None, exit_code=0)
+        original(this, node, attempt, pod, outcome)
+
+    return settle_outcome
+
+
+def _unknown_is_refused() -> Any:
+    original = protocol._Hands._refused
+
+    def refused(self: Any, pod: str, problem: Problem) -> None:
+        if problem.failure is Failure.UNKNOWN:
+            problem = Problem(Failure.REFUSED, "PodRejected", problem.message)
+        original(self, pod, problem)
+
+    return refused
+
+
+def _idle(*_: Any) -> protocol.Steps:
+    return protocol.Pass()
+    yield []
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A broken adze, the kind of episodes that should tell, and how many may be needed at most."""
+
+    name: str
+    patches: Callable[[], list[Patch]]
+    profile: str
+    episodes: int
+    driver: type[Driver] = Driver
+
+
+def _nothing() -> list[Patch]:
+    return []
+
+
+MUTANTS = (
+    Mutant("status written without compare-and-swap", _nothing, "frosty", 300, NoSwap),
+    Mutant("Pods without our finalizer", lambda: [(manifest, "build", _manifest(finalizers=[]))], "frosty", 300),
+    Mutant("Pods without our gate", lambda: [(manifest, "build", _manifest(schedulingGates=[]))], "duel", 3000),
+    Mutant("gate opened without reading the run", lambda: [(protocol, "reconcile", _around(never_read))], "duel", 3000),
+    Mutant(
+        "run read before its Pod is created", lambda: [(protocol, "reconcile", _around(read_before_pod))], "duel", 20000
+    ),
+    Mutant("gate opened at any version", _nothing, "duel", 20000, GateWithoutVersion),
+    Mutant("gate opened whatever the read says", lambda: [(planner, "may_start", lambda run, pod: True)], "duel", 3000),
+    Mutant(
+        "finalizer off before the outcome is written",
+        lambda: [(protocol, "reconcile", _around(release_first))],
+        "frosty",
+        300,
+    ),
+    Mutant("end and retry without a fresh LIST", lambda: [(Draft, "over", _over)], "closing", 20000),
+    Mutant(
+        "LIST and delete before the claim is withdrawn",
+        lambda: [(protocol, "reconcile", _around(delete_first)), (Draft, "over", _over)],
+        "closing",
+        20000,
+    ),
+    Mutant("no attempt counts as withdrawn", lambda: [(draft, "WITHDRAWN", frozenset())], "closing", 20000),
+    Mutant("withdrawn Pods are not deleted", lambda: [(planner, "chores", _chores(delete=()))], "closing", 300),
+    Mutant("Pod names are not unique", _nothing, "frosty", 300, NamesRepeat),
+    Mutant("Pod created before its claim", lambda: [(protocol, "reconcile", _around(create_first))], "frosty", 300),
+    Mutant("retry while the old Pod lives", lambda: [(Draft, "over", lambda self, attempt: True)], "closing", 3000),
+    Mutant("missing Pod is a failure at once", lambda: [(settle, "_settle_missing", _missing_is_lost())], "stale", 300),
+    Mutant("backoff ignored", lambda: [(retry, "delay", lambda *_: timedelta(0))], "rough", 300),
+    Mutant("parents ignored", lambda: [(advance, "_reachable", lambda *_: True)], "rough", 300),
+    Mutant("one retry too many", lambda: [(retry, "close", _one_more_retry())], "rough", 300),
+    Mutant("lost attempts without limit", lambda: [(retry, "INFRASTRUCTURE_BUDGET", 50)], "rough", 3000),
+    Mutant("outcome not as it was", lambda: [(settle, "_settle_outcome", _forgetful_outcome())], "rough", 300),
+    Mutant(
+        "ambiguous create taken for a refusal",
+        lambda: [(protocol._Hands, "_refused", _unknown_is_refused())],
+        "frosty",
+        3000,
+    ),
+    Mutant("foreign Pods taken for ours", lambda: [(Pod, "owned_by", lambda self, uid: True)], "rough", 3000),
+    Mutant("Pods never let go", lambda: [(planner, "chores", _chores(release=()))], "rough", 300),
+    Mutant("Pods of dead runs never let go", lambda: [(protocol, "abandon", _idle)], "deleting", 300),
+    Mutant("timers forgotten", lambda: [(protocol, "reconcile", _sleeper())], "rough", 300),
+)
+
+
+@contextmanager
+def patched(patches: list[Patch]) -> Iterator[None]:
+    """The code with the patches in."""
+    before = [(place, name, getattr(place, name)) for place, name, _ in patches]
+    for place, name, value in patches:
+        setattr(place, name, value)
+    try:
+        yield
+    finally:
+        for place, name, value in before:
+            setattr(place, name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """How a mutant died, or that it lives: then there's no code."""
+
+    mutant: Mutant
+    episodes: int
+    seconds: float
+    code: str = ""
+    text: str = ""
+    seed: int = 0
+
+
+def hunt(mutant: Mutant, limit: float = 60.0) -> Death:
+    """Run episodes until one kills the mutant, its episodes are used up, or `limit` seconds have passed."""
+    begin = monotonic()
+    goals: Counter[str] = Counter()
+    with laboratory(), patched(mutant.patches()):
+        for seed in range(mutant.episodes):
+            result = run(setting(seed, mutant.profile), driver=mutant.driver, goals=goals)
+            if result.violation:
+                return Death(mutant, seed + 1, monotonic() - begin, result.violation.code, str(result.violation), seed)
+            if monotonic() - begin > limit:
+                return Death(mutant, seed + 1, monotonic() - begin)
+    return Death(mutant, mutant.episodes, monotonic() - begin)
