@@ -75,6 +75,12 @@ def image(name: str, containerfile: str, sources: tuple[str, ...]) -> tuple[str,
     return tag, images.build(ROOT / containerfile, ROOT, tag)
 
 
+def _pushed(variable: str) -> str:
+    if image := os.environ.get(variable):
+        return image
+    raise SystemExit(f"KUBECONFIG names a cluster: push adze's images where it can pull them, and set {variable}")
+
+
 def helm(*values: str) -> list[str]:
     """The command that installs or upgrades adze."""
     where = ["--namespace", NAMESPACE, "--create-namespace", "--take-ownership"]
@@ -89,7 +95,7 @@ def install(*settings: str) -> Installation:
     cluster.up()
     tools = binary.tools()
     if cluster.kind == "external":
-        operator, worker = os.environ["ADZE_OPERATOR_IMAGE"], os.environ["ADZE_WORKER_IMAGE"]
+        operator, worker = _pushed("ADZE_OPERATOR_IMAGE"), _pushed("ADZE_WORKER_IMAGE")
         say(f"using the images that you pushed: {operator}, {worker}")
     else:
         operator, archive = image("operator", "operator/Containerfile", OPERATOR_SOURCES)

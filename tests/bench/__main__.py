@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeat", type=int, metavar="N", help="passes over each scenario [3 of chain, else 1]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw samples there too")
     parser.add_argument(
-        "--limit", type=float, default=450, metavar="S", help="begin no further pass after these seconds [450]"
+        "--limit", type=float, default=400, metavar="S", help="begin no further pass after these seconds [400]"
     )
     return parser
 

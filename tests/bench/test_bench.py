@@ -11,7 +11,7 @@ START = 1_800_000_000.0
 
 def event(
     verb: str, resource: str, name: str, seconds: float = 0.0, *, agent: str = "adze-operator", status: int = 200
-):
+) -> Event:
     """A write that was answered some seconds after START."""
     moment = datetime.fromtimestamp(START + seconds, UTC).isoformat().replace("+00:00", "Z")
     return Event(f"{agent}/1", "admin", verb, resource, "bench", name, status, moment, 0)
@@ -52,7 +52,7 @@ def test_reactions_without_an_audit_log_are_those_of_the_watch() -> None:
 
 
 def test_metrics_are_summed_by_labels() -> None:
-    text = '# HELP x\nx_total{method="GET",code="200"} 3.0\nx_total{method="GET",code="404"} 1.0\nx_total{method="PUT"} 9\n'
+    text = '# HELP x\nx_total{method="GET",code="200"} 3.0\nx_total{method="GET",code="404"} 1\nx_total{method="PUT"} 9'
     assert writes.total(text, "x_total", method="GET") == 4
     assert writes.total(text, "y_total") is None
 

@@ -18,8 +18,6 @@ OPERATOR = "adze-operator"
 PURPOSES = ("status", "create", "gate", "finalizer", "delete", "event", "other")
 CONFLICT = 409
 NOTED_TIMEOUT = 15.0
-SLACK = 0.1
-"""Seconds by which a watch may tell of a write before the API server notes it answered."""
 
 
 class Log:
@@ -99,9 +97,9 @@ def reactions(
 
     `edges` gives each Pod's parents; `created` and `ended` are what a watch saw, and when. Both moments are those at
     which the API server had answered a write: the create, and the kubelet's status patch that told of the ended
-    container, which is the last one before the watch saw it ended. (Between its patches of
-    a Pod lie hundreds of milliseconds.)
-    Without an audit log both are the watch's times.
+    container. That is the one nearest to the watch's sight of the end: hundreds of milliseconds lie between the
+    kubelet's patches of a Pod, and a watch may well tell of one before a busy server notes it answered. Without an
+    audit log both moments are the watch's.
     """
     creates: dict[str, float] = {}
     patches: dict[str, list[float]] = defaultdict(list)
@@ -112,11 +110,7 @@ def reactions(
             creates[event.name] = _seconds(event.time)
         elif (event.verb, event.resource) == ("patch", "pods/status"):
             patches[event.name].append(_seconds(event.time))
-    exact = {
-        pod: max((moment for moment in patches[pod] if moment <= seen + SLACK), default=seen)
-        for pod, seen in ended.items()
-        if pod in patches
-    }
+    exact = {pod: _nearest(seen, patches[pod]) for pod, seen in ended.items() if pod in patches}
     if not creates:
         creates, exact = dict(created), dict(ended)
     return [
@@ -124,6 +118,10 @@ def reactions(
         for pod, parents in edges.items()
         if parents and pod in creates and all(parent in exact for parent in parents)
     ]
+
+
+def _nearest(moment: float, others: Iterable[float]) -> float:
+    return min(others, key=lambda other: abs(other - moment))
 
 
 def _seconds(text: str) -> float:

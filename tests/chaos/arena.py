@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -20,7 +20,7 @@ from adze.shell.cluster import ApiError, resource
 from tests.cluster.audit import Event
 
 from . import checker
-from .checker import OPERATOR, Breach, Verdict, Word
+from .checker import LEASES, OPERATOR, Breach, Verdict, Word
 from .lab import Lab, say
 from .process import Operator
 from .proxy import Proxy
@@ -31,6 +31,8 @@ CALM = 1.5
 STILL = 3.0
 """Seconds in which the operator must write nothing once all has ended."""
 HEARTBEAT = 15.0
+WORDS = ("events", LEASES)
+"""What the operator writes beside the state of runs."""
 _numbers = itertools.count(1)
 
 
@@ -61,10 +63,12 @@ class Arena:
         self.faults: Counter[str] = Counter()
         self.notes: list[str] = []
         self.created = 0
+        self.may_end = False
         self.fault_over: float | None = None
         self._mark = lab.mark()
         self._tending: asyncio.Task[None] | None = None
         self._paths: list[Path] = []
+        self._lease = ""
 
     async def __aenter__(self) -> Arena:
         await self.lab.namespace(self.namespace)
@@ -94,11 +98,11 @@ class Arena:
 
     # Operators
 
-    async def operate(self, number: int = 1, via: Sequence[Path] = ()) -> list[Operator]:
+    async def operate(self, number: int = 1, via: Sequence[Path] = (), lease: str = "") -> list[Operator]:
         """Start operators, each by its own kubeconfig if given, and wait until they work; tend them from now on."""
         paths = list(via) or [self.lab.node.kubeconfig] * number
-        self.operators = [Operator(path, self.namespace) for path in paths]
-        self._paths = paths
+        self._paths, self._lease = paths, lease
+        self.operators = [Operator(path, self.namespace, lease) for path in paths]
         await asyncio.gather(*(operator.ready() for operator in self.operators))
         if self._tending is None:
             self._tending = asyncio.create_task(self._tend())
@@ -108,11 +112,12 @@ class Arena:
         """kill -9 of an operator; what a Deployment does then, happens."""
         self.faults["kill -9 operator"] += 1
         self.operators[index].kill()
-        self._start(index)
+        self.start(index)
 
-    def _start(self, index: int) -> None:
+    def start(self, index: int = 0) -> None:
+        """A new process in the place of one that has ended."""
         self.operators[index].close()
-        self.operators[index] = Operator(self._paths[index], self.namespace)
+        self.operators[index] = Operator(self._paths[index], self.namespace, self._lease)
 
     async def _tend(self) -> None:
         """Start an operator that ended by itself again, as the kubelet would, and note it: it never should."""
@@ -121,10 +126,39 @@ class Arena:
             for index, operator in enumerate(self.operators):
                 if not operator.alive and not operator.killed:
                     said = operator.log(4).strip()
-                    self.notes.append(f"operator {index} ended by itself: {said[-300:]}")
-                    say(f"{self.name}: {self.notes[-1]}")
-                    self._start(index)
+                    if not self.may_end:
+                        self.notes.append(f"operator {index} ended by itself: {said[-300:]}")
+                        say(f"{self.name}: {self.notes[-1]}")
+                    self.start(index)
                     await asyncio.sleep(2)
+
+    async def leader(self) -> str:
+        """Who holds the Lease; empty if nobody does."""
+        path = resource("coordination.k8s.io/v1", self.namespace, "leases", "adze")
+        found = await self.lab.until("the Lease", lambda: self.lab.call("GET", path), 20)
+        return str(found["spec"].get("holderIdentity") or "")
+
+    async def kill_leader(self) -> str:
+        """kill -9 of the operator that holds the Lease; its identity."""
+        holder = await self.leader()
+        self.kill(self._index(holder))
+        return holder
+
+    async def freeze_leader(self) -> str:
+        """Stop the operator that holds the Lease; its identity."""
+        holder = await self.leader()
+        self.operators[self._index(holder)].freeze()
+        self.faults["leader frozen"] += 1
+        return holder
+
+    def _index(self, holder: str) -> int:
+        names = [operator.instance for operator in self.operators]
+        return names.index(holder.partition("_")[0])
+
+    def thaw_all(self) -> None:
+        """Let every operator go on."""
+        for operator in self.operators:
+            operator.thaw()
 
     # Runs
 
@@ -191,7 +225,7 @@ class Arena:
         if breaches and not verdict.gaps:
             verdict.breaches += breaches
             verdict.word = Word.BROKEN
-        writes = [event for event in events if event.client == OPERATOR and event.resource != "events"]
+        writes = [event for event in events if event.client == OPERATOR and event.resource not in WORDS]
         if self.recorder.catch_ups:
             self.notes.append(f"the recorder read {self.recorder.catch_ups} times what its watch had missed")
         return Result(
@@ -203,7 +237,8 @@ class Arena:
         await asyncio.sleep(1)  # the log is written a little later
         mark = self.lab.mark()
         await asyncio.sleep(STILL)
-        some = [event for event in self.lab.audit(mark, self.namespace) if event.client == OPERATOR]
+        noted = self.lab.audit(mark, self.namespace)
+        some = [event for event in noted if event.client == OPERATOR and event.resource != LEASES]
         if not some:
             return []
         shown = ", ".join(f"{event.verb} {event.resource} {event.name} {event.status}" for event in some[:5])
@@ -224,11 +259,6 @@ async def for_seconds(seconds: float, every: Callable[[], float], act: Callable[
         await asyncio.sleep(min(every(), max(0.0, end - now)))
         if time.monotonic() < end:
             await act()
-
-
-def stamp() -> str:
-    """The present time, for a name."""
-    return f"{datetime.now(UTC):%H%M%S}"
 
 
 def proxied(arena: Arena, proxies: Sequence[Proxy]) -> list[Path]:

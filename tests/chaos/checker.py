@@ -16,6 +16,7 @@ from .history import Entry, History
 from .ledger import first_violation
 
 OPERATOR = "adze-operator"
+LEASES = "leases.coordination.k8s.io"
 SHOWN = 10
 """Entries that an explanation shows at most."""
 WRITES = {
@@ -26,6 +27,8 @@ WRITES = {
     ("patch", "pods"),
     ("delete", "pods"),
     ("create", "events"),
+    ("create", LEASES),
+    ("update", LEASES),
 }
 """All that the operator may write (S21)."""
 
@@ -76,6 +79,7 @@ def check(
     `ended` says that the faults were over and there was time enough. `may_wait` names runs that needn't end.
     """
     breaches: list[Breach] = []
+    history = _without_strangers(history)
     for uid, entries in history.by_run().items():
         if found := first_violation(entries, stripped=stripped):
             breaches.append(_explained(*found, entries))
@@ -89,6 +93,16 @@ def check(
         return Verdict(Word.BROKEN, breaches)
     # What contradicts may be what is missing: with a gap nothing is proven, either way.
     return Verdict(Word.INCONCLUSIVE if gaps else Word.HELD, breaches, gaps)
+
+
+def _without_strangers(history: History) -> History:
+    """Without Pods that bear our labels but were never a run's: anybody can write labels."""
+    ours = {
+        entry.item.metadata.uid
+        for entry in history.entries
+        if isinstance(entry.item, Run) or entry.item.owned_by(entry.run_uid)
+    }
+    return History([entry for entry in history.entries if entry.item.metadata.uid in ours], history.gaps)
 
 
 def _explained(violation: Violation, last: Entry, entries: Iterable[Entry]) -> Breach:

@@ -16,10 +16,11 @@ from adze.core.pods import Pod
 from .arena import Arena, Result, proxied
 from .checker import Breach, Word
 from .lab import Lab, say
-from .process import Operator
 from .proxy import Proxy, Trap
 
 PATIENCE = 90.0
+IN_FLIGHT = 0.3
+"""Seconds in which other calls of a killed process may still arrive."""
 Shape = Callable[[str], dict[str, Any]]
 Outline = dict[str, tuple[str, tuple[tuple[int, str | None], ...]]]
 
@@ -48,8 +49,9 @@ async def _one(lab: Lab, shape: Shape, seed: int, at: int, after: bool) -> tuple
                 arena.notes.append(f"write {at} was never reached")
             else:
                 arena.faults[f"kill {'after' if after else 'before'} a write"] += 1
+                await asyncio.sleep(IN_FLIGHT)
                 arena.over()
-                arena.operators[0] = Operator(path, arena.namespace)
+                arena.start()
         result = await arena.result(PATIENCE)
         runs = list(arena.recorder.runs.values())
         return arena, outline(runs[0]) if runs else None, result, len(proxy.writes)

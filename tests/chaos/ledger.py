@@ -10,16 +10,21 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 
 import msgspec
 
 from adze.core.model import Run, StepStatus
 from adze.core.pods import Pod
+from adze.core.rules import retry
+from tests.sim import check
 from tests.sim.check import Checker, Violation
 
 from .history import Entry
 
 EPOCH = datetime.fromtimestamp(0, UTC)
+BUDGET = retry.INFRASTRUCTURE_BUDGET
+"""The operator's own budget of lost attempts; the simulator plays with a smaller one."""
 
 
 class World:
@@ -45,6 +50,10 @@ class Ledger:
 
     def hear(self, entry: Entry) -> None:
         """The next entry. Violation tells that it breaks a predicate."""
+        with mock.patch.object(check, "INFRASTRUCTURE_BUDGET", BUDGET):
+            self._hear(entry)
+
+    def _hear(self, entry: Entry) -> None:
         self.world.revision = entry.version
         self.world.now = entry.at or self.world.now
         uid = entry.item.metadata.uid
@@ -73,10 +82,6 @@ class Ledger:
             self._checker.run_changed(None, msgspec.structs.replace(new, status=type(new.status)()))
             old = msgspec.structs.replace(new, status=type(new.status)())
         self._checker.run_changed(old, new)
-
-    def known(self) -> bool:
-        """Whether a run was there at all: Pods without one are nobody's."""
-        return bool(self._checker.accounts)
 
 
 def shared(old: Run | None, new: Run) -> Run:

@@ -38,8 +38,8 @@ _GONE = (ConnectionError, aiohttp.ClientError, OSError)
 class Trap:
     """Do `act` once, right before or after the forwarding of the `at`-th request (from 1) that matches.
 
-    `act` kills the operator, or freezes it. With `answers` the request goes its way nevertheless: a frozen process finds
-    the answer when it wakes. Without, nothing is forwarded any more (before) or no answer is given (after).
+    `act` kills the operator, or freezes it. With `answers` the request goes its way nevertheless: a frozen process
+    finds the answer when it wakes. Without, nothing is forwarded any more (before) or no answer is given (after).
     """
 
     at: int
@@ -126,6 +126,10 @@ class Proxy:
         self.injected[Do.CUT.value] += len(self._watches)
         for watch in list(self._watches):
             watch.close()
+
+    def forget(self) -> None:
+        """Lose what the stalled watches have got so far, and all that comes until they go on; their connections stay."""
+        self.injected[Do.DROP.value] += sum(watch.forget() for watch in self._watches)
 
     # Requests
 
@@ -215,29 +219,50 @@ class _Watch:
         self._response = response
         self._answer = answer
         self._drops = drops
-        self._flows = asyncio.Event()
-        self._flows.set()
+        self._waiting: list[bytes] = []
+        self._wakes = asyncio.Event()
+        self._stalled = False
 
     def stall(self, on: bool) -> None:
-        if on:
-            self._flows.clear()
-        else:
-            self._flows.set()
+        self._stalled = on
+        self._wakes.set()
+
+    def forget(self) -> int:
+        count = len(self._waiting)
+        self._waiting.clear()
+        return count
 
     def close(self) -> None:
-        self._flows.set()
         self._answer.close()
+        self._stalled = False
+        self._wakes.set()
 
     async def pass_on(self) -> None:
+        reader = asyncio.create_task(self._read())
+        try:
+            while not reader.done() or (self._waiting and not self._stalled):
+                await self._wakes.wait()
+                self._wakes.clear()
+                while self._waiting and not self._stalled:
+                    await self._response.write(self._waiting.pop(0) + b"\n")
+            await reader
+        finally:
+            reader.cancel()
+
+    async def _read(self) -> None:
+        """Read on while the client is kept waiting: what it misses is known here."""
         rest = b""
-        async for chunk in self._answer.content.iter_any():
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                if self._drops and b'"type":"BOOKMARK"' not in line[:40]:
-                    self._drops = False
-                    continue
-                await self._flows.wait()
-                await self._response.write(line + b"\n")
+        try:
+            async for chunk in self._answer.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if self._drops and b'"type":"BOOKMARK"' not in line[:40]:
+                        self._drops = False
+                    else:
+                        self._waiting.append(line)
+                self._wakes.set()
+        finally:
+            self._wakes.set()
 
 
 def _refusal(fault: Fault) -> web.Response:

@@ -127,7 +127,7 @@ class World:
             return self._end(pod, ended)
         return self._container(pod, ContainerState(running=Running(started_at=self.second)), "runs")
 
-    def _container(self, pod: Pod, state: ContainerState, what: str) -> None:
+    def _container(self, pod: Pod, state: ContainerState, what: str, *others: ContainerStatus) -> None:
         self.trace.world(f"the kubelet: {what}", pod.name)
         phase = "Running" if state.running or state.terminated else "Pending"
         status = replace(pod.status, phase=phase, container_statuses=(ContainerStatus(name=names.MAIN, state=state),))
@@ -154,7 +154,8 @@ class World:
         )
         if bits % 8 == 7:
             self.goals["container ended before its Pod"] += 1
-            self._container(pod, ContainerState(terminated=ended), f"exit code {code}, a sidecar still runs")
+            sidecar = ContainerStatus(name="side", state=ContainerState(running=Running(started_at=ended.started_at)))
+            self._container(pod, ContainerState(terminated=ended), f"exit code {code}, a sidecar runs on", sidecar)
         else:
             self._end(pod, ended)
 

@@ -26,8 +26,6 @@ from adze.core.schema import DEEPEST, Mismatch, nested_deeper
 
 WORKFLOW_PATIENCE = timedelta(seconds=60)
 """How long a run waits for a Workflow that isn't there: one `kubectl apply` may bring both in any order."""
-MERGED_LIMIT = 64 * 1024
-"""Bytes of a run's own output."""
 OUTPUT_LIMIT = 64 * 1024
 """Bytes of a run's own output."""
 SIDE_PATIENCE = timedelta(seconds=10)

@@ -15,6 +15,8 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from adze.shell import metrics
+
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 
@@ -132,6 +134,7 @@ class Cluster:
         try:
             async with self._session.request(method, path, data=data, headers=headers, params=params) as response:
                 answer = await response.read()
+                metrics.api_calls.labels(method, response.status).inc()
                 if response.status < 400:
                     return answer
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -182,6 +182,8 @@ def problem(error: ApiError) -> Problem:
         return Problem(Failure.LATER, "NamespaceTerminating", error.message)
     if error.code == 403 and "cannot create resource" in error.message:
         return Problem(Failure.LATER, "PermissionDenied", error.message)
+    if error.code >= 500 and "webhook" in error.message:
+        return Problem(Failure.LATER, "WebhookFailed", error.message)
     if error.code in (400, 403, 413, 422):
         return Problem(Failure.REFUSED, "PodRejected", error.message)
     return Problem(Failure.UNKNOWN, error.reason, error.message)

@@ -1,6 +1,7 @@
 """The operator process. kopf logs in, watches our own kinds, starts and stops us; it never writes to an object."""
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -73,6 +74,9 @@ class Operator:
         if self.elector:
             # A replica that waits knows all Pods and runs already; it only starts to look at them.
             await self.elector.lead()
+        # What lives now lives long: the collector needn't go through it again and again.
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 1000)
         self.engine.start()
         log.info("working", version=__version__, namespaces=self.settings.namespaces or "all")
         await (self.elector.keep() if self.elector else asyncio.Event().wait())

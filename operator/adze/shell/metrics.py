@@ -1,6 +1,6 @@
 """Prometheus metrics. Labels come from closed sets, never from names of runs."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Histogram
 
 from adze.core.model import Run
 
@@ -12,7 +12,6 @@ attempts_finished = Counter("adze_attempts_finished_total", "Attempts that ended
 run_seconds = Histogram(
     "adze_run_seconds", "From a run's start to its end", buckets=(1, 3, 10, 30, 100, 300, 1000, 3600, 14400, 86400)
 )
-watch_age = Gauge("adze_pod_watch_age_seconds", "Time since the Pod watch last heard from the API server")
 
 
 def count(before: Run, after: Run) -> None:

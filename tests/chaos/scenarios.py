@@ -1,0 +1,48 @@
+"""All scenarios by name, as `python -m tests.chaos` runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from . import crash, havoc, people, shapes, storms
+from .arena import Result
+from .lab import Lab
+
+Scenario = Callable[[Lab, int], Awaitable[Result]]
+
+
+async def crash_diamond(lab: Lab, seed: int) -> Result:
+    """Crash before and after every write of a four-step diamond with one retry."""
+    return await crash.every_write(lab, shapes.diamond, seed)
+
+
+async def crash_pair(lab: Lab, seed: int) -> Result:
+    """Crash before and after every write of two steps with one retry."""
+    return await crash.every_write(lab, shapes.pair, seed)
+
+
+ALL: dict[str, Scenario] = {
+    "crash": crash_diamond,
+    "two": havoc.two_operators,
+    "lease": havoc.lease,
+    "kills": havoc.kills,
+    "control-plane": havoc.control_plane,
+    "node-parts": havoc.node_parts,
+    "users": people.users,
+    "strippers": people.strippers,
+    "quota": havoc.quota,
+    "gone": havoc.namespace_gone,
+    "cordon": havoc.cordon,
+    "poison": people.poison,
+    "refusals": storms.refusals,
+    "broken": storms.broken,
+    "lost-answers": storms.every_write_lost,
+    "throttled": storms.throttled,
+    "no-way": storms.no_way,
+    "stale": storms.stale,
+    "stalled": storms.stalled,
+    "dropped": storms.dropped,
+}
+"""The order of a full run."""
+OTHERS: dict[str, Scenario] = {"crash-pair": crash_pair}
+"""Run by name only."""
