@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib import import_module
-from time import monotonic
+from time import process_time
 from typing import Any
 
 import msgspec
@@ -337,13 +337,13 @@ class Death:
 
 def hunt(mutant: Mutant, limit: float = 60.0) -> Death:
     """Run episodes until one kills the mutant, its episodes are used up, or `limit` seconds have passed."""
-    begin = monotonic()
+    begin = process_time()
     goals: Counter[str] = Counter()
     with laboratory(), patched(mutant.patches()):
         for seed in range(mutant.episodes):
             result = run(setting(seed, mutant.profile), driver=mutant.driver, goals=goals)
             if result.violation:
-                return Death(mutant, seed + 1, monotonic() - begin, result.violation.code, str(result.violation), seed)
-            if monotonic() - begin > limit:
-                return Death(mutant, seed + 1, monotonic() - begin)
-    return Death(mutant, mutant.episodes, monotonic() - begin)
+                return Death(mutant, seed + 1, process_time() - begin, result.violation.code, str(result.violation), seed)
+            if process_time() - begin > limit:
+                return Death(mutant, seed + 1, process_time() - begin)
+    return Death(mutant, mutant.episodes, process_time() - begin)

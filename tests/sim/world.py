@@ -130,8 +130,8 @@ class World:
     def _container(self, pod: Pod, state: ContainerState, what: str, *others: ContainerStatus) -> None:
         self.trace.world(f"the kubelet: {what}", pod.name)
         phase = "Running" if state.running or state.terminated else "Pending"
-        status = replace(pod.status, phase=phase, container_statuses=(ContainerStatus(name=names.MAIN, state=state),))
-        self.api.put_pod(pod.metadata.uid, status=status)
+        containers = (ContainerStatus(name=names.MAIN, state=state), *others)
+        self.api.put_pod(pod.metadata.uid, status=replace(pod.status, phase=phase, container_statuses=containers))
 
     def _finish(self, pod: Pod, bits: int, kind: bool) -> None:
         running = pod.main.running

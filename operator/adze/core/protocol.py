@@ -184,8 +184,9 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
     for _ in range(MAX_ROUNDS):
         plan = planner.plan(begun, revision, observed, now, policy)
         if plan.expired:
-            yield [DeleteRun(run)]
-            return Pass()
+            (answer,) = yield [DeleteRun(run)]
+            again = isinstance(answer, Problem) and answer.failure is not Failure.NOT_FOUND
+            return Pass(now + AGAIN if again else None)
         if plan.status is not None:
             (answer,) = yield [WriteStatus(run, plan.status)]
             if isinstance(answer, Problem):
@@ -357,7 +358,7 @@ def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now
     Without a `name` no Pod has an owner any more: the run was deleted with `--cascade=orphan`. Such Pods may run on.
     """
     if name is None:
-        calls: list[Call] = [DeletePod(pod) for pod in pods if pod.gated and pod.held and not pod.deleting]
+        calls: list[Call] = [DeletePod(pod) for pod in pods if pod.gated and not pod.deleting]
     else:
         (run,) = yield [ReadRun(namespace, name, uid)]
         if isinstance(run, Problem):
