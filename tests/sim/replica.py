@@ -324,7 +324,12 @@ class Replica:
 
     def _count(self, call: protocol.Call, answer: Any) -> None:
         if not isinstance(answer, Problem):
-            if isinstance(call, protocol.ReadPod) and answer.gated and not answer.deleting:
+            if isinstance(call, protocol.ListPods):
+                closed = {a.pod for step in call.run.status.steps for a in step.attempts if a.finish_time}
+                self.goals["a LIST after a withdrawal finds a Pod"] += any(
+                    name in closed and not pod.ended for name, pod in answer.items()
+                )
+            elif isinstance(call, protocol.ReadPod) and answer.gated and not answer.deleting:
                 self.goals["adopted after AlreadyExists"] += answer.owned_by(_owner(answer))
             return
         if answer.failure is Failure.CONFLICT:

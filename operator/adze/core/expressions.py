@@ -88,13 +88,19 @@ class Scope:
     def __init__(self, variables: Mapping[str, Any], known_steps: frozenset[str] = frozenset()) -> None:
         self.variables = variables
         self.known_steps = known_steps
-        self._env = cel.NewEnv(variables=dict(variables))
+        self._made: Any = None
+
+    def _env(self) -> Any:
+        # Only where there is an expression: an environment costs a millisecond.
+        if self._made is None:
+            self._made = cel.NewEnv(variables=dict(self.variables))
+        return self._made
 
     def program(self, source: str, want: Any = DYN) -> Program:
         """Compile `source`, which must give `want`; ExpressionError says what and where."""
         text = self._without_certain_has(_underscored(source))
         try:
-            compiled = self._env.compile(text)
+            compiled = self._env().compile(text)
         except RuntimeError as error:
             raise self._explained(str(error)) from None
         if want != DYN and compiled.return_type() not in (want, DYN):

@@ -70,7 +70,7 @@ def begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
     if spec is None:
         return _without_workflow(run, now)
     try:
-        revision = revisions.compile_workflow(spec)
+        revision = revisions.of_run(revisions.digest(spec), spec)
     except InvalidWorkflow as error:
         return _refuse(run, now, "InvalidWorkflow", str(error))
     if nested_deeper(run.spec.input, DEEPEST):

@@ -265,18 +265,22 @@ class _Hands:
         return found is not None and found.owned_by(self.run.metadata.uid)
 
     def do(self, plan: Plan) -> Generator[Sequence[Call], Sequence[Any], None]:
-        """Create, release and delete at once; then open the gates that the run still stands behind."""
+        """Create, then open the gates that the run still stands behind; what nobody waits for comes last."""
         chores = planner.chores(self.run, self.observed, self.now)
-        creates = [CreatePod(self.run, plan.manifests.get(pod) or self._manifest(pod)) for pod in chores.create]
-        others: list[Call] = [DeletePod(pod) for pod in chores.delete]
-        others += [Release(pod) for pod in chores.release]
-        others += [Say(self.run, notice) for notice in plan.notices]
         opening = list(chores.open)
-        if creates or others:
-            answers = yield [*creates, *others]
+        if chores.create:
+            answers = yield [
+                CreatePod(self.run, plan.manifests.get(pod) or self._manifest(pod)) for pod in chores.create
+            ]
             opening += yield from self._created(chores.create, answers)
         if opening:
             yield from self._open(opening)
+        others: list[Call] = [DeletePod(pod) for pod in chores.delete]
+        others += [Release(pod) for pod in chores.release]
+        others += [Say(self.run, notice) for notice in plan.notices]
+        if others:
+            answers = yield others
+            self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Pod)}
         self.wake = _soonest(self.wake, chores.wake)
 
     def _manifest(self, pod: str) -> dict[str, Any]:
@@ -296,7 +300,7 @@ class _Hands:
         """The Pods that stand for the claimed attempts: created now, or found under their name and ours."""
         pods: list[Pod] = []
         existing: list[str] = []
-        for name, answer in zip(names, answers, strict=False):
+        for name, answer in zip(names, answers, strict=True):
             if not isinstance(answer, Problem):
                 self.refusals.pop(name, None)
                 self.pods[name] = answer

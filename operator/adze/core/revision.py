@@ -28,6 +28,7 @@ ATTEMPT_VARIABLES = {
     "attempt.reason": STRING,
     "attempt.message": STRING,
 }
+RETRY_SCOPE = Scope(ATTEMPT_VARIABLES)
 RUN_VARIABLES = {"run.name": STRING, "run.namespace": STRING, "run.uid": STRING, "run.workflow": STRING}
 VERDICT_VARIABLES = {"run.phase": STRING, "run.error": STRING}
 """How the run would end now: for onFailure, finally and the run's output, which come after the graph."""
@@ -107,8 +108,8 @@ def _frozen(_digest: str, encoded: bytes) -> Revision:
     return compile_workflow(msgspec.json.decode(encoded, type=WorkflowSpec))
 
 
-def of_run(revision: str, spec: Mapping[str, Any]) -> Revision:
-    """The revision stored in a run's status; compiled once for all its runs."""
+def of_run(revision: str, spec: WorkflowSpec | Mapping[str, Any]) -> Revision:
+    """`compile_workflow`, once for all runs of that revision, from the spec as read or as a run's status stores it."""
     return _frozen(revision, msgspec.json.encode(spec, order="deterministic"))
 
 
@@ -202,7 +203,6 @@ class _Compiler:
         if not step.script and not step.image:
             self.complain(f"{field}.image", "a container step needs an image, here or in spec.defaults")
         scope = self.scope(upstream, stage)
-        retry_scope = Scope(ATTEMPT_VARIABLES)
         texts = {
             "command": step.command,
             "args": step.args,
@@ -216,7 +216,7 @@ class _Compiler:
             step=step,
             stage=stage,
             when=self.program(step.when, scope, f"{field}.when", BOOL),
-            retry_when=self.program(step.retry_when, retry_scope, f"{field}.retryWhen", BOOL),
+            retry_when=self.program(step.retry_when, RETRY_SCOPE, f"{field}.retryWhen", BOOL),
             texts=self.template(texts, scope, field),
             output=self.validator(step.output, f"{field}.output"),
             backoff=backoff,

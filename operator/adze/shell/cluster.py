@@ -20,7 +20,7 @@ from adze.shell import metrics
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 
-TIMEOUT = aiohttp.ClientTimeout(total=15, connect=5)
+TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 SILENCE = 75
 """Seconds after which a watch without even a bookmark is taken for dead (the API server sends one a minute)."""
 
@@ -104,7 +104,9 @@ class Cluster:
 
     def __init__(self, credentials: Credentials, agent: str, connections: int = 48) -> None:
         self._credentials = credentials
-        connector = aiohttp.TCPConnector(limit=connections, ssl=credentials.tls(), ttl_dns_cache=300)
+        # Not the connector's limit: a wait for a connection would count against the call's timeout.
+        self._turn = asyncio.Semaphore(connections)
+        connector = aiohttp.TCPConnector(limit=0, ssl=credentials.tls(), ttl_dns_cache=300)
         # Watches hang; they must not take connections from calls.
         watching = aiohttp.TCPConnector(limit=0, ssl=credentials.tls(), ttl_dns_cache=300)
         options: dict[str, Any] = {"headers": {"User-Agent": agent}, "auto_decompress": True}
@@ -132,7 +134,10 @@ class Cluster:
             data = msgspec.json.encode(body)
             headers["Content-Type"] = kind
         try:
-            async with self._session.request(method, path, data=data, headers=headers, params=params) as response:
+            async with (
+                self._turn,
+                self._session.request(method, path, data=data, headers=headers, params=params) as response,
+            ):
                 answer = await response.read()
                 metrics.api_calls.labels(method, response.status).inc()
                 if response.status < 400:

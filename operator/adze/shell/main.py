@@ -32,6 +32,8 @@ from adze.shell.workflows import review
 
 log = structlog.get_logger()
 
+POSTERS = 4
+"""Kubernetes Events that are posted at a time."""
 TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 
@@ -62,7 +64,8 @@ class Operator:
             for namespace in self.settings.namespaces or (None,)
         ]
         self.probes = await probes.serve_probes(self.settings.port, self.ready)
-        for coroutine in (driver.post_events(), self._work(), *(watch.run() for watch in self.watches)):
+        posters = [driver.post_events() for _ in range(POSTERS)]
+        for coroutine in (*posters, self._work(), *(watch.run() for watch in self.watches)):
             task = asyncio.get_running_loop().create_task(coroutine)
             task.add_done_callback(_die_with)
             self.tasks.append(task)

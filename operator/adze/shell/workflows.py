@@ -8,7 +8,7 @@ import structlog
 from adze.core import conditions
 from adze.core.draft import Notice
 from adze.core.model import API_VERSION, Workflow
-from adze.core.revision import InvalidWorkflow, compile_workflow
+from adze.core.revision import InvalidWorkflow, digest, of_run
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
 from adze.shell.driver import kubernetes_event
 from adze.shell.engine import utcnow
@@ -23,7 +23,7 @@ async def review(cluster: Cluster, workflow: Workflow, instance: str) -> None:
         return
     problem = None
     try:
-        compile_workflow(workflow.spec)
+        of_run(digest(workflow.spec), workflow.spec)
     except InvalidWorkflow as error:
         problem = str(error)[:4096]
     wanted = conditions.of_workflow(problem)

@@ -8,7 +8,7 @@ from adze.core import pods
 from adze.core.draft import Draft
 from adze.core.model import Attempt, Phase, StepStatus
 
-PATIENCE = timedelta(seconds=1)
+PATIENCE = timedelta(seconds=2)
 """A step that ends sooner than this costs no write for having run, or for having waited."""
 
 
@@ -47,4 +47,4 @@ def _notice_pod(draft: Draft, status: StepStatus, attempt: Attempt, pod: pods.Po
     elif wait and wait[0] != status.reason:
         created = pod.metadata.creation_timestamp or draft.now
         news = msgspec.structs.replace(status, reason=wait[0], message=wait[1])
-        draft.put_when_ripe(news, created + 2 * PATIENCE)
+        draft.put_when_ripe(news, created + PATIENCE)
