@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 PYTEST := $(PYTHON) -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check unit e2e sim bench generate format cluster cluster-down image clean
+.PHONY: help demo test check e2e sim chaos bench generate format cluster cluster-down clean
 
 help: ## Print this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
@@ -48,6 +48,9 @@ test: check ## Everything: check, simulator, chart, cluster, examples and operat
 
 sim: $(STAMP) ## The simulator for MINUTES (default 2)
 	$(PYTHON) -m tests.sim run --minutes $(or $(MINUTES),2)
+
+chaos: $(STAMP) ## Faults on a real node of its own, judged from its history (MINUTES for longer)
+	$(PYTHON) -m tests.chaos $(if $(MINUTES),--minutes $(MINUTES))
 
 e2e: $(STAMP) ## The operator on a real cluster only
 	$(PYTEST) tests/e2e

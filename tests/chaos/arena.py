@@ -209,6 +209,16 @@ class Arena:
                 spoke = now
             await asyncio.sleep(0.2)
 
+    async def see(self, what: str, condition: Callable[[], bool], timeout: float = 60) -> None:
+        """Wait until the recorded state satisfies a condition."""
+        end = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > end:
+                raise TimeoutError(f"waited {timeout:.0f} s for {what}; saw {[*map(str, self.recorder.last())]}")
+            self.recorder.changed.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.recorder.changed.wait(), 0.5)
+
     # The result
 
     async def result(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
-from adze.core.model import Run
+from adze.core.model import Attempt, Run
 from adze.core.names import ATTEMPT, RUN_UID, STEP
 from adze.core.pods import Pod
+
+T = TypeVar("T", Run, Pod)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +60,15 @@ class History:
         return _last(self.entries, Pod)
 
 
-def _last(entries: Iterable[Entry], kind: type[Run] | type[Pod]) -> dict[str, object]:  # type: ignore[misc]
-    items: dict[str, object] = {}
+def _last(entries: Iterable[Entry], kind: type[T]) -> dict[str, T]:
+    items: dict[str, T] = {}
     for entry in entries:
-        if isinstance(entry.item, kind):
-            if entry.removed:
-                items.pop(entry.item.metadata.uid, None)
-            else:
-                items[entry.item.metadata.uid] = entry.item
+        if not isinstance(entry.item, kind):
+            continue
+        if entry.removed:
+            items.pop(entry.item.metadata.uid, None)
+        else:
+            items[entry.item.metadata.uid] = entry.item
     return items
 
 
@@ -83,11 +87,8 @@ def _run(run: Run) -> str:
     return f"run {run.metadata.name} {run.status.phase}{reason}{flags} [{steps}]"
 
 
-def _tries(attempts: Iterable[object]) -> str:
-    return "".join(
-        f"/{a.number}={'open' if a.finish_time is None else a.reason or 'ok'}"  # type: ignore[attr-defined]
-        for a in attempts
-    )
+def _tries(attempts: Iterable[Attempt]) -> str:
+    return "".join(f"/{a.number}={'open' if a.finish_time is None else a.reason or 'ok'}" for a in attempts)
 
 
 def _pod(pod: Pod) -> str:

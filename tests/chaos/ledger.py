@@ -35,6 +35,7 @@ class World:
         self.now = EPOCH
         self.runs: dict[str, Run] = {}
         self.pods: dict[str, Pod] = {}
+        self.refused: frozenset[str] = frozenset()
 
 
 class Ledger:

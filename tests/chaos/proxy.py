@@ -128,7 +128,7 @@ class Proxy:
             watch.close()
 
     def forget(self) -> None:
-        """Lose what the stalled watches have got so far, and all that comes until they go on; their connections stay."""
+        """Lose what the stalled watches have got so far. Their connections stay."""
         self.injected[Do.DROP.value] += sum(watch.forget() for watch in self._watches)
 
     # Requests

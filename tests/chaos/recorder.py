@@ -91,7 +91,8 @@ class Recorder:
 
     async def start(self) -> None:
         """Record what is there, and follow what comes."""
-        for kind in (self._runs, self._pods):
+        kinds: tuple[_Kind[Any], ...] = (self._runs, self._pods)
+        for kind in kinds:
             version, items = await self._list(kind)
             self._difference(kind, version, items)
             self._tasks.append(asyncio.create_task(self._follow(kind)))
@@ -104,7 +105,8 @@ class Recorder:
 
     async def complete(self, patience: float = 20) -> None:
         """Wait until all that the API server shows now is recorded; if that doesn't come about, it's a gap."""
-        for kind in (self._runs, self._pods):
+        kinds: tuple[_Kind[Any], ...] = (self._runs, self._pods)
+        for kind in kinds:
             _, items = await self._list(kind)
             wanted = {uid: int(item.metadata.resource_version) for uid, item in items.items()}
             with suppress(TimeoutError):
@@ -125,6 +127,10 @@ class Recorder:
         """What was recorded so far, in order."""
         entries = sorted(self._runs.entries + self._pods.entries, key=lambda entry: entry.version)
         return History(entries, list(self.gaps))
+
+    def last(self, count: int = 6) -> list[Entry]:
+        """The newest entries."""
+        return self.history().entries[-count:]
 
     # Following one kind
 

@@ -96,11 +96,10 @@ async def dropped(lab: Lab, seed: int, patience: float = RESYNC) -> Result:
     async with Arena(lab, "dropped", seed) as arena, Proxy(lab.credentials, seed) as proxy:
         await arena.operate(via=proxied(arena, [proxy]))
         await arena.create([shapes.pair("r0", pause=2)])
-        while not any(pod.main.running for pod in arena.recorder.pods.values()):
-            await asyncio.sleep(0.1)
+        pods = arena.recorder.pods
+        await arena.see("a container that runs", lambda: any(pod.main.running for pod in pods.values()))
         proxy.stall(True)
-        while any(not pod.ended for pod in arena.recorder.pods.values()):
-            await asyncio.sleep(0.1)
+        await arena.see("its end", lambda: all(pod.ended for pod in pods.values()))
         await asyncio.sleep(1)
         proxy.forget()
         proxy.stall(False)

@@ -1,4 +1,4 @@
-"""`python -m tests.sim run | mutants | replay SEED`: run episodes, prove that the simulator bites, look at one episode."""
+"""`python -m tests.sim run | mutants | replay SEED`: run episodes, break the code to prove the point, look at one."""
 
 import argparse
 import sys
@@ -31,8 +31,7 @@ def table(deaths: Sequence[Death]) -> str:
     """Which mutant died of what, and how soon."""
     lines = [f"{'mutant':48} {'died of':8} {'profile':9} {'episodes':>8} {'seconds':>8}"]
     lines += [
-        f"{death.mutant.name:48} {death.code or 'LIVES':8} {death.mutant.profile:9} {death.episodes:8} "
-        f"{death.seconds:8.1f}"
+        f"{death.name:48} {death.code or 'LIVES':8} {death.profile:9} {death.episodes:8} {death.seconds:8.1f}"
         for death in deaths
     ]
     killed = sum(bool(death.code) for death in deaths)

@@ -57,9 +57,7 @@ def work(seed: int, episodes: int | None, seconds: float | None, profile: str | 
     return figures
 
 
-def work_in_parallel(
-    seed: int, episodes: int | None, seconds: float | None, profile: str | None, jobs: int
-) -> Figures:
+def work_in_parallel(seed: int, episodes: int | None, seconds: float | None, profile: str | None, jobs: int) -> Figures:
     """The same on several cores, each with seeds of its own."""
     share = None if episodes is None else -(-episodes // jobs)
     total = Figures()

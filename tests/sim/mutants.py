@@ -4,7 +4,6 @@ A mutant changes one thing that the protocol's safety rests on: a rule, a call's
 Orders are changed from outside, by a generator around `protocol.reconcile`.
 """
 
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -271,7 +270,7 @@ MUTANTS = (
     Mutant(
         "run read before its Pod is created", lambda: [(protocol, "reconcile", _around(read_before_pod))], "duel", 20000
     ),
-    Mutant("gate opened at any version", _nothing, "duel", 20000, GateWithoutVersion),
+    Mutant("gate opened at any version", _nothing, "gates", 20000, GateWithoutVersion),
     Mutant("gate opened whatever the read says", lambda: [(planner, "may_start", lambda run, pod: True)], "duel", 3000),
     Mutant(
         "finalizer off before the outcome is written",
@@ -327,7 +326,8 @@ def patched(patches: list[Patch]) -> Iterator[None]:
 class Death:
     """How a mutant died, or that it lives: then there's no code."""
 
-    mutant: Mutant
+    name: str
+    profile: str
     episodes: int
     seconds: float
     code: str = ""
@@ -336,14 +336,20 @@ class Death:
 
 
 def hunt(mutant: Mutant, limit: float = 60.0) -> Death:
-    """Run episodes until one kills the mutant, its episodes are used up, or `limit` seconds have passed."""
+    """Run episodes until one kills the mutant, its episodes are used up, or `limit` seconds of CPU have passed.
+
+    Only an episode that the code as it is survives is the mutant's own death.
+    """
     begin = process_time()
-    goals: Counter[str] = Counter()
-    with laboratory(), patched(mutant.patches()):
+    patches = mutant.patches()
+    with laboratory():
         for seed in range(mutant.episodes):
-            result = run(setting(seed, mutant.profile), driver=mutant.driver, goals=goals)
-            if result.violation:
-                return Death(mutant, seed + 1, process_time() - begin, result.violation.code, str(result.violation), seed)
-            if process_time() - begin > limit:
-                return Death(mutant, seed + 1, process_time() - begin)
-    return Death(mutant, mutant.episodes, process_time() - begin)
+            world = setting(seed, mutant.profile)
+            with patched(patches):
+                violation = run(world, driver=mutant.driver).violation
+            spent = process_time() - begin
+            if violation and not run(world).violation:
+                return Death(mutant.name, mutant.profile, seed + 1, spent, violation.code, str(violation), seed)
+            if spent > limit:
+                break
+    return Death(mutant.name, mutant.profile, seed + 1, spent)

@@ -81,6 +81,21 @@ PROFILES = {
             crashing=10,
             share=3,
         ),
+        # Gates that are opened late, while their Pods are deleted and runs end of what far-off caches show.
+        Profile(
+            "gates",
+            replicas=(2, 3),
+            runs=(1,),
+            sizes=(0,),
+            words=120,
+            weights={
+                **{WATCH: 14, NODE: 10, CLOCK: 16},
+                **{"thaw": 6, "delete pod": 12, "cancel": 4, "arrive": 2, "relist": 1},
+            },
+            faulty=800,
+            freezing=300,
+            crashing=10,
+        ),
         # Caches far behind, crashes, lists from the past.
         Profile(
             "stale",
