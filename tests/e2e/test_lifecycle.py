@@ -11,8 +11,15 @@ def running(step: Object) -> bool:
 
 
 def live_pods(kube: Kube) -> list[str]:
-    """Names of Pods that may still run."""
-    return [pod["metadata"]["name"] for pod in kube.list("pods") if pod["status"]["phase"] in ("Pending", "Running")]
+    """Names of Pods that may still run; a Pod's phase follows its containers by a moment."""
+    return [pod["metadata"]["name"] for pod in kube.list("pods") if not has_ended(pod["status"])]
+
+
+def has_ended(status: Object) -> bool:
+    """Whether a Pod's phase says so, or the end of all its containers."""
+    containers = status.get("containerStatuses", [])
+    ended = bool(containers) and all("terminated" in container["state"] for container in containers)
+    return ended or status["phase"] in ("Succeeded", "Failed")
 
 
 def test_cancel_ends_what_runs_and_what_waits_then_cleans_up(kube: Kube) -> None:
