@@ -64,6 +64,7 @@ class Arena:
         self.notes: list[str] = []
         self.created = 0
         self.may_end = False
+        self.prelude = ""
         self.fault_over: float | None = None
         self._mark = lab.mark()
         self._tending: asyncio.Task[None] | None = None
@@ -102,7 +103,7 @@ class Arena:
         """Start operators, each by its own kubeconfig if given, and wait until they work; tend them from now on."""
         paths = list(via) or [self.lab.node.kubeconfig] * number
         self._paths, self._lease = paths, lease
-        self.operators = [Operator(path, self.namespace, lease) for path in paths]
+        self.operators = [Operator(path, self.namespace, lease, self.prelude) for path in paths]
         await asyncio.gather(*(operator.ready() for operator in self.operators))
         if self._tending is None:
             self._tending = asyncio.create_task(self._tend())
@@ -117,7 +118,7 @@ class Arena:
     def start(self, index: int = 0) -> None:
         """A new process in the place of one that has ended."""
         self.operators[index].close()
-        self.operators[index] = Operator(self._paths[index], self.namespace, self._lease)
+        self.operators[index] = Operator(self._paths[index], self.namespace, self._lease, self.prelude)
 
     async def _tend(self) -> None:
         """Start an operator that ended by itself again, as the kubelet would, and note it: it never should."""

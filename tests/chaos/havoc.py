@@ -38,7 +38,7 @@ def _any(request: Request) -> bool:
     return not request.watch and request.kind != "events"
 
 
-async def two_operators(lab: Lab, seed: int, seconds: float = 40, runs: int = 12) -> Result:
+async def two_operators(lab: Lab, seed: int, seconds: float = 40, runs: int = 12, prelude: str = "") -> Result:
     """Two operators work at the same time, without a Lease. Now one, now the other is frozen right at a call.
 
     It wakes up when the other has gone on, with an answer of long ago in its hands: between the read that allows a
@@ -49,6 +49,7 @@ async def two_operators(lab: Lab, seed: int, seconds: float = 40, runs: int = 12
         Proxy(lab.credentials, seed) as one,
         Proxy(lab.credentials, seed) as two,
     ):
+        arena.prelude = prelude
         proxies = [one, two]
         operators = await arena.operate(via=proxied(arena, proxies))
         shaped = [shapes.diamond(f"r{number}", pause=0.3) for number in range(runs)]

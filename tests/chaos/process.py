@@ -27,7 +27,8 @@ class Operator:
     Without a `lease` replicas work at the same time: that must be safe too, and here it's the harder test.
     """
 
-    def __init__(self, kubeconfig: Path, namespace: str, lease: str = "") -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, lease: str = "", prelude: str = "") -> None:
+        """`prelude` is Python that runs first: with it a test breaks the operator on purpose."""
         self.port = _free_port()
         self.frozen = False
         self.killed = False
@@ -44,7 +45,7 @@ class Operator:
             "POD_NAME": self.instance,
         }
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from adze.cli import main; main()", "operator"],
+            [sys.executable, "-c", f"{prelude}\nfrom adze.cli import main; main()", "operator"],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self._output,

@@ -153,7 +153,7 @@ class Proxy:
         match fault.do:
             case Do.ANSWER:
                 self.calls.append((time.monotonic(), request.method, request.kind, fault.code))
-                return _refusal(fault)
+                return _expired(fault) if request.watch and fault.code == 410 else _refusal(fault)
             case Do.RESET_BEFORE:
                 return _broken_off(incoming)
             case Do.DELAY:
@@ -265,9 +265,9 @@ class _Watch:
             self._wakes.set()
 
 
-def _refusal(fault: Fault) -> web.Response:
+def _status(fault: Fault) -> dict[str, Any]:
     details = {"retryAfterSeconds": fault.retry_after} if fault.retry_after else {}
-    status: dict[str, Any] = {
+    return {
         "kind": "Status",
         "apiVersion": "v1",
         "status": "Failure",
@@ -276,6 +276,15 @@ def _refusal(fault: Fault) -> web.Response:
         "code": fault.code,
         "details": details,
     }
+
+
+def _expired(fault: Fault) -> web.Response:
+    """The API server tells a watch whose version is too old by an event, not by an HTTP status."""
+    return web.Response(body=json.dumps({"type": "ERROR", "object": _status(fault)}).encode() + b"\n")
+
+
+def _refusal(fault: Fault) -> web.Response:
+    status = _status(fault)
     headers = {"Retry-After": str(fault.retry_after)} if fault.retry_after else {}
     return web.Response(
         status=fault.code, body=json.dumps(status).encode(), headers=headers, content_type="application/json"

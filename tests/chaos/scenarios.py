@@ -21,6 +21,22 @@ async def crash_pair(lab: Lab, seed: int) -> Result:
     return await crash.every_write(lab, shapes.pair, seed)
 
 
+async def no_cas(lab: Lab, seed: int) -> Result:
+    """Two operators whose status writes are no compare-and-swap. This MUST be Broken, or the chaos doesn't bite."""
+    return await havoc.two_operators(lab, seed, seconds=20, runs=8, prelude=NO_CAS)
+
+
+NO_CAS = """
+from adze.shell import cluster
+call = cluster.Cluster.call
+async def broken(self, method, path, body=None, *rest, **params):
+    if method == "PATCH" and path.endswith("/status"):
+        body["metadata"].pop("resourceVersion", None)
+    return await call(self, method, path, body, *rest, **params)
+cluster.Cluster.call = broken
+"""
+"""An operator that overwrites what another has written."""
+
 ALL: dict[str, Scenario] = {
     "crash": crash_diamond,
     "two": havoc.two_operators,
@@ -44,5 +60,5 @@ ALL: dict[str, Scenario] = {
     "dropped": storms.dropped,
 }
 """The order of a full run."""
-OTHERS: dict[str, Scenario] = {"crash-pair": crash_pair}
+OTHERS: dict[str, Scenario] = {"crash-pair": crash_pair, "no-cas": no_cas}
 """Run by name only."""

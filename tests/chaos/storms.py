@@ -36,7 +36,7 @@ async def refusals(lab: Lab, seed: int, seconds: float = 20) -> Result:
     """409, 410, 429, 500, 503 and 504 to a third of all calls, watches included."""
     storm = [
         faults.answer(409, faults.write, share=0.1),
-        faults.answer(410, lambda request: True, share=0.05),
+        faults.answer(410, lambda request: request.watch, share=0.3),
         faults.answer(429, lambda request: True, share=0.1, retry_after=1),
         faults.answer(500, lambda request: True, share=0.1),
         faults.answer(503, faults.call, share=0.05),
