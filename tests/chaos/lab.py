@@ -15,7 +15,7 @@ import msgspec
 import yaml
 
 from adze.core.model import API_VERSION
-from adze.shell.cluster import ApiError, Cluster, Credentials
+from adze.shell.cluster import MERGE, ApiError, Cluster, Credentials, resource
 from tests.cluster import audit
 from tests.cluster.layout import Layout
 from tests.cluster.node import Node
@@ -53,18 +53,9 @@ class Lab:
         await self.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=30s")
         self.credentials = credentials(self.node.kubeconfig)
         self.cluster = Cluster(self.credentials, agent="adze-chaos/1")
-        await self._served()
-
-    async def _served(self) -> None:
-        """Wait until our kinds are served: for a moment after Established the API server still answers 429."""
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    await self.cluster.call("GET", f"/apis/{API_VERSION}/workflowruns")
-                    return
-                except ApiError as error:
-                    say(f"our kinds are not served yet: {error}")
-                    await asyncio.sleep(0.2)
+        # For a moment after Established the API server still answers 429.
+        kinds = resource(API_VERSION, None, "workflowruns")
+        await self.until("our kinds to be served", lambda: self.cluster.call("GET", kinds), READY)
 
     async def close(self) -> None:
         """Disconnect. The node stays."""

@@ -1,12 +1,13 @@
 """Chaos in short, on a node of its own: it kills the API server under everybody's feet. About three minutes."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from tests.chaos import crash, havoc, shapes, table
+from tests.chaos import crash, havoc, scenarios, shapes, table
 from tests.chaos.arena import Result
 from tests.chaos.checker import Word
 from tests.chaos.lab import Lab, say
@@ -50,8 +51,11 @@ async def test_an_operator_killed_again_and_again_brings_its_runs_to_their_end(l
     _holds(await havoc.kills(lab, SEED, seconds=60, runs=30))
 
 
-async def test_two_operators_at_once_double_nothing(lab: Lab) -> None:
-    _holds(await havoc.two_operators(lab, SEED, seconds=20, runs=8))
+async def test_two_operators_at_once_double_nothing_unless_their_writes_are_blind(lab: Lab) -> None:
+    """The second pair writes statuses without compare-and-swap: if that went unnoticed, the rest would prove nothing."""
+    sound, blind = await asyncio.gather(havoc.two_operators(lab, SEED, seconds=20, runs=8), scenarios.no_cas(lab, SEED))
+    _holds(sound)
+    assert blind.verdict.word is Word.BROKEN, table.details([blind])
 
 
 async def test_an_api_server_and_an_etcd_that_die_are_outlived(lab: Lab) -> None:
