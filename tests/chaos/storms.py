@@ -14,6 +14,8 @@ from .faults import Do, Fault
 from .lab import Lab
 from .proxy import Proxy
 
+LAST_WORDS = 8.0
+"""Seconds in which a kubelet may write about a Pod that has ended."""
 RESYNC = 330.0
 """Seconds within which a lost event must be made good (F12 asks for a look at everything every five minutes)."""
 
@@ -100,7 +102,7 @@ async def dropped(lab: Lab, seed: int, patience: float = RESYNC) -> Result:
         await arena.see("a container that runs", lambda: any(pod.main.running for pod in pods.values()))
         proxy.stall(True)
         await arena.see("its end", lambda: all(pod.ended for pod in pods.values()))
-        await asyncio.sleep(1)
+        await asyncio.sleep(LAST_WORDS)
         proxy.forget()
         proxy.stall(False)
         arena.over()

@@ -52,7 +52,7 @@ async def test_an_operator_killed_again_and_again_brings_its_runs_to_their_end(l
 
 
 async def test_two_operators_at_once_double_nothing_unless_their_writes_are_blind(lab: Lab) -> None:
-    """The second pair writes statuses without compare-and-swap: if that went unnoticed, the rest would prove nothing."""
+    """The second pair's writes are no compare-and-swap: if that went unnoticed, the rest would prove nothing."""
     sound, blind = await asyncio.gather(havoc.two_operators(lab, SEED, seconds=20, runs=8), scenarios.no_cas(lab, SEED))
     _holds(sound)
     assert blind.verdict.word is Word.BROKEN, table.details([blind])
