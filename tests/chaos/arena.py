@@ -187,7 +187,9 @@ class Arena:
         """From here on there are no faults."""
         self.fault_over = time.time()
 
-    async def quiet(self, patience: float, may_wait: Callable[[Run], bool] = lambda run: False) -> float:
+    async def quiet(
+        self, patience: float, may_wait: Callable[[Run], bool] = lambda run: False, calm: float = CALM
+    ) -> float:
         """Wait until every run has ended and nothing is left of it; the seconds that took. It gives up in the end."""
         start = spoke = time.monotonic()
         calm_since = start
@@ -198,7 +200,7 @@ class Arena:
                 revisions, calm_since = self.recorder.revisions, now
             runs = [run for run in self.running if not may_wait(run)]
             left = [pod for pod in self.recorder.pods.values() if checker.left_over(pod)]
-            if not runs and not left and now - calm_since >= CALM:
+            if not runs and not left and now - calm_since >= calm:
                 return calm_since - start
             seen = f"{len(runs)} runs have not ended, {len(left)} Pods are left"
             if now - start > patience:

@@ -6,8 +6,11 @@ Each crash must leave a run that ends like the reference: the same phases, exact
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 from typing import Any
 
 from adze.core.model import Run
@@ -21,6 +24,7 @@ from .proxy import Proxy, Trap
 PATIENCE = 90.0
 IN_FLIGHT = 0.3
 """Seconds in which other calls of a killed process may still arrive."""
+CALM = 0.6
 Shape = Callable[[str], dict[str, Any]]
 Outline = dict[str, tuple[str, tuple[tuple[int, str | None], ...]]]
 
@@ -33,78 +37,117 @@ def outline(run: Run) -> Outline:
     }
 
 
-async def _one(lab: Lab, shape: Shape, seed: int, at: int, after: bool) -> tuple[Arena, Outline | None, Result, int]:
-    """A run whose operator is killed at that write (0: never) and started again."""
-    name = f"crash-{at}{'a' if after else 'b'}"
-    async with Arena(lab, name, seed) as arena, Proxy(lab.credentials, seed) as proxy:
-        (path,) = proxied(arena, [proxy])
-        (operator,) = await arena.operate(via=[path])
-        trap = Trap(at, after, operator.kill)
-        proxy.trap = trap if at else None
-        await arena.create([shape(f"r{at}")])
-        if at:
-            try:
-                await asyncio.wait_for(trap.done.wait(), PATIENCE)
-            except TimeoutError:
-                arena.notes.append(f"write {at} was never reached")
-            else:
-                arena.faults[f"kill {'after' if after else 'before'} a write"] += 1
-                await asyncio.sleep(IN_FLIGHT)
-                arena.over()
-                arena.start()
-        result = await arena.result(PATIENCE)
-        runs = list(arena.recorder.runs.values())
-        return arena, outline(runs[0]) if runs else None, result, len(proxy.writes)
+@dataclass
+class Lane:
+    """One crash after the other: the process that replaces a killed one is the next to be killed."""
+
+    arena: Arena
+    proxy: Proxy
+    shape: Shape
+    breaches: list[Breach] = field(default_factory=list)
+    resumed: list[float] = field(default_factory=list)
+    unreached: int = 0
+
+    async def reference(self) -> tuple[Outline, int]:
+        """A run without a crash: how it ends, and how many writes it takes."""
+        before = len(self.proxy.writes)
+        run = await self._run("reference")
+        return outline(run), len(self.proxy.writes) - before
+
+    async def crash(self, at: int, after: bool, wanted: Outline) -> None:
+        """A run whose operator is killed at that write and started again."""
+        where = f"{'after' if after else 'before'} write {at}"
+        trap = self.proxy.trap = Trap(at, after, self.arena.operators[0].kill)
+        killer = asyncio.create_task(self._replace(trap, after))
+        run = await self._run(f"{'after' if after else 'before'}-{at}")
+        if not trap.done.is_set():
+            killer.cancel()
+            self.unreached += 1
+        await asyncio.gather(killer, return_exceptions=True)
+        self.proxy.trap = None
+        if outline(run) != wanted:
+            self.breaches.append(Breach("S3", f"killed {where} it ended as {outline(run)}, not as {wanted}"))
+        made = self._made(run)
+        if set(made.values()) - {1} or len(made) != sum(len(attempts) for _, attempts in wanted.values()):
+            self.breaches.append(Breach("S1", f"killed {where} these Pods were made: {dict(made)}"))
+
+    async def _replace(self, trap: Trap, after: bool) -> None:
+        await trap.done.wait()
+        self.arena.faults[f"kill {'after' if after else 'before'} a write"] += 1
+        await asyncio.sleep(IN_FLIGHT)
+        killed, calls = time.monotonic(), len(self.proxy.calls)
+        self.arena.start()
+        while time.monotonic() - killed < PATIENCE:
+            later = [moment for moment, method, _, code in self.proxy.calls[calls:] if method != "GET" and code < 400]
+            if later:
+                self.resumed.append(later[0] - killed)
+                return
+            await asyncio.sleep(0.1)
+
+    async def _run(self, name: str) -> Run:
+        await self.arena.create([self.shape(name)])
+
+        def found() -> list[Run]:
+            return [run for run in self.arena.recorder.runs.values() if run.metadata.name == name]
+
+        await self.arena.see(f"run {name}", lambda: bool(found()))
+        await self.arena.quiet(PATIENCE, calm=CALM)
+        return found()[0]
+
+    def _made(self, run: Run) -> Counter[str]:
+        entries = self.arena.recorder.history().by_run()[run.metadata.uid]
+        pods = {(entry.item.name, entry.item.metadata.uid) for entry in entries if isinstance(entry.item, Pod)}
+        return Counter(name for name, _ in pods)
 
 
-async def every_write(lab: Lab, shape: Shape, seed: int, lanes: int = 5, every: int = 1) -> Result:
-    """The reference, then two crashes for each of its writes (or of each `every`-th), `lanes` at a time."""
-    _, wanted, total, writes = await _one(lab, shape, seed, 0, False)
-    say(f"the reference run makes {writes} writes: {2 * len(range(1, writes + 1, every))} crashes follow")
+async def every_write(lab: Lab, shape: Shape, seed: int, lanes: int = 5) -> Result:
+    """The reference, then two crashes for each of its writes, `lanes` at a time."""
+    async with AsyncExitStack() as stack:
+        places = await asyncio.gather(*(_lane(lab, shape, seed, stack) for _ in range(lanes)))
+        wanted, writes = await places[0].reference()
+        say(f"the reference run makes {writes} writes: {2 * writes} crashes follow")
+        points = iter([(at, after) for at in range(1, writes + 1) for after in (False, True)])
+        await asyncio.gather(*(_all(lane, points, wanted) for lane in places))
+        results = [await lane.arena.result(PATIENCE) for lane in places]
+    total = results[0]
     total.name = "crash at every write"
-    pods_wanted = _pods(wanted)
-    places = asyncio.Semaphore(lanes)
-    resumed: list[float] = []
-    unreached = 0
-
-    async def crash(at: int, after: bool) -> None:
-        nonlocal unreached
-        async with places:
-            arena, found, result, _ = await _one(lab, shape, seed, at, after)
-        where = f"killed {'after' if after else 'before'} write {at}"
-        if found != wanted:
-            result.verdict.breaches.append(Breach("S3", f"{where} the run ended as {found}, not as {wanted}"))
-        pods = [entry.item for entry in arena.recorder.history().entries if isinstance(entry.item, Pod)]
-        made = Counter(name for name, _ in {(pod.name, pod.metadata.uid) for pod in pods})
-        if set(made.values()) - {1} or len(made) != pods_wanted:
-            result.verdict.breaches.append(Breach("S1", f"{where} these Pods were made: {dict(made)}"))
-        unreached += not arena.faults
-        _add(total, result, where)
-        if result.resumed is not None:
-            resumed.append(result.resumed)
-
-    await asyncio.gather(*(crash(at, after) for at in range(1, writes + 1, every) for after in (False, True)))
-    if unreached:
-        total.notes.append(f"{unreached} writes were not reached: the order of a batch varies")
+    for lane, result in zip(places, results, strict=True):
+        result.verdict.breaches += lane.breaches
+        if result is not total:
+            _add(total, result)
+    total.verdict.word = _word(total)
+    resumed = [moment for lane in places for moment in lane.resumed]
     if resumed:
         total.resumed = max(resumed)
         total.notes.append(f"resumed {min(resumed):.1f} to {max(resumed):.1f} s after the kill, process start included")
+    if unreached := sum(lane.unreached for lane in places):
+        total.notes.append(f"{unreached} writes were not reached: the order of a batch varies")
     return total
 
 
-def _pods(wanted: Outline | None) -> int:
-    return sum(len(attempts) for _, attempts in (wanted or {}).values())
+async def _lane(lab: Lab, shape: Shape, seed: int, stack: AsyncExitStack) -> Lane:
+    proxy = await stack.enter_async_context(Proxy(lab.credentials, seed))
+    arena = await stack.enter_async_context(Arena(lab, "crash", seed))
+    await arena.operate(via=proxied(arena, [proxy]))
+    return Lane(arena, proxy, shape)
 
 
-def _add(total: Result, one: Result, where: str) -> None:
+async def _all(lane: Lane, points: Iterator[tuple[int, bool]], wanted: Outline) -> None:
+    for at, after in points:
+        await lane.crash(at, after, wanted)
+
+
+def _word(total: Result) -> Word:
+    if total.verdict.gaps:
+        return Word.INCONCLUSIVE
+    return Word.BROKEN if total.verdict.breaches else Word.HELD
+
+
+def _add(total: Result, one: Result) -> None:
     total.faults.update(one.faults)
     total.runs += one.runs
     total.writes += one.writes
     total.settled = max(total.settled, one.settled)
-    total.notes += [f"{where}: {note}" for note in one.notes]
+    total.notes += one.notes
     total.verdict.breaches += one.verdict.breaches
-    total.verdict.gaps += [f"{where}: {gap}" for gap in one.verdict.gaps]
-    if total.verdict.gaps:
-        total.verdict.word = Word.INCONCLUSIVE
-    elif total.verdict.breaches:
-        total.verdict.word = Word.BROKEN
+    total.verdict.gaps += one.verdict.gaps

@@ -6,7 +6,7 @@ The engine's coroutines run without an event loop: they yield batches of calls, 
 from collections import Counter
 from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -382,6 +382,3 @@ class Replica:
 
 def _owner(pod: Pod) -> str:
     return pod.metadata.labels.get(names.RUN_UID, "")
-
-
-TICK = timedelta(milliseconds=1)

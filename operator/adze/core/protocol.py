@@ -185,8 +185,9 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         plan = planner.plan(begun, revision, observed, now, policy)
         if plan.expired:
             (answer,) = yield [DeleteRun(run)]
-            again = isinstance(answer, Problem) and answer.failure is not Failure.NOT_FOUND
-            return Pass(now + AGAIN if again else None)
+            if isinstance(answer, Problem) and answer.failure is Failure.CONFLICT:
+                yield [_read(run)]
+            return Pass(now + AGAIN if _unsettled([answer]) else None)
         if plan.status is not None:
             (answer,) = yield [WriteStatus(run, plan.status)]
             if isinstance(answer, Problem):
@@ -238,6 +239,11 @@ def _read(run: Run) -> ReadRun:
     return ReadRun(run.metadata.namespace, run.metadata.name, run.metadata.uid)
 
 
+def _unsettled(answers: Sequence[Any]) -> bool:
+    """Whether a call has to be made again: it may not have been done."""
+    return any(isinstance(answer, Problem) and answer.failure is not Failure.NOT_FOUND for answer in answers)
+
+
 def _soonest(*moments: datetime | None) -> datetime | None:
     return min((moment for moment in moments if moment), default=None)
 
@@ -281,6 +287,8 @@ class _Hands:
         if others:
             answers = yield others
             self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Pod)}
+            if _unsettled(answers):
+                self.wake = _soonest(self.wake, self.now + AGAIN)
         self.wake = _soonest(self.wake, chores.wake)
 
     def _manifest(self, pod: str) -> dict[str, Any]:
@@ -317,6 +325,8 @@ class _Hands:
                 elif answer.owned_by(self.run.metadata.uid):
                     self.pods[name] = answer
                     pods += [answer] if answer.gated and not answer.deleting else []
+                    if answer.deleting:
+                        self.wake = _soonest(self.wake, self.now + AGAIN)
                 else:
                     self._refused(name, Problem(Failure.REFUSED, "NameCollision", f"Pod {name} belongs to another"))
         return pods
@@ -372,6 +382,5 @@ def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now
             return Pass(now + AGAIN)
         calls = [DeletePod(pod) for pod in pods if not pod.deleting and not pod.ended]
     calls += [Release(pod) for pod in pods if pod.held]
-    if calls:
-        yield calls
-    return Pass()
+    answers = (yield calls) if calls else ()
+    return Pass(now + AGAIN if _unsettled(answers) else None)

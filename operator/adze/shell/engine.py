@@ -222,12 +222,14 @@ class Engine:
             if not answer.deleting:
                 self._remember_pod(uid, answer)
         elif isinstance(answer, Problem) and answer.failure is Failure.NOT_FOUND:
-            if isinstance(call, protocol.WriteStatus):
+            if isinstance(call, protocol.WriteStatus | protocol.DeleteRun):
                 self.lose_run(call.run.metadata.uid)
             elif isinstance(call, protocol.ReadRun):
                 self.lose_run(call.uid)
             elif isinstance(call, protocol.OpenGate | protocol.Release | protocol.DeletePod):
                 self.see_pod(call.pod, None)
+        elif answer is None and isinstance(call, protocol.DeleteRun):
+            self.lose_run(call.run.metadata.uid)
 
     def _wake(self, uid: str, moment: datetime | None) -> None:
         timer = self._timers.pop(uid, None)
