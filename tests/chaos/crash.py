@@ -25,6 +25,8 @@ PATIENCE = 90.0
 IN_FLIGHT = 0.3
 """Seconds in which other calls of a killed process may still arrive."""
 CALM = 0.6
+SOON = 3.0
+"""Seconds from a new process's readiness within which it writes, if there's something to write."""
 Shape = Callable[[str], dict[str, Any]]
 Outline = dict[str, tuple[str, tuple[tuple[int, str | None], ...]]]
 
@@ -77,7 +79,10 @@ class Lane:
         await asyncio.sleep(IN_FLIGHT)
         killed, calls = time.monotonic(), len(self.proxy.calls)
         self.arena.start()
-        while time.monotonic() - killed < PATIENCE:
+        await self.arena.operators[0].ready()
+        ready = time.monotonic()
+        # After the very last write there is nothing left to write.
+        while time.monotonic() - ready < SOON:
             later = [moment for moment, method, _, code in self.proxy.calls[calls:] if method != "GET" and code < 400]
             if later:
                 self.resumed.append(later[0] - killed)

@@ -23,7 +23,7 @@ async def kills(lab: Lab, seed: int, seconds: float = 60, runs: int = 30) -> Res
     async with Arena(lab, "kills", seed) as arena:
         await arena.operate()
         shaped = [shapes.diamond(f"r{number}", pause=1) for number in range(runs)]
-        coming = asyncio.create_task(arena.create(shaped, every=seconds / runs / 2))
+        coming = asyncio.create_task(arena.create(shaped, every=seconds / runs))
 
         async def act() -> None:
             arena.kill()

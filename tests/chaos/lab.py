@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -60,6 +61,7 @@ class Lab:
     async def close(self) -> None:
         """Disconnect. The node stays."""
         await self.cluster.close()
+        shutil.rmtree(self.work)
 
     async def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl; a failure raises with what it said."""
@@ -72,7 +74,7 @@ class Lab:
         async def ready() -> None:
             await self.cluster.call("GET", resource("v1", name, "serviceaccounts", "default"))
 
-        await self.until("the namespace's service account", ready, 20)
+        await self.until("the namespace's service account", ready, READY)
 
     async def call(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
         """One call; the decoded answer."""

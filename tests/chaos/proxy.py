@@ -74,6 +74,8 @@ class Proxy:
         self.calls: list[tuple[float, str, str, int]] = []
         """Time, method, resource and status of every answer given (not of watches)."""
         self.trap: Trap | None = None
+        self.user = ""
+        """Whom the operator is for the API server; empty: an administrator."""
         self.down = False
         """Accept nothing: each connection is reset."""
         self._watches: list[_Watch] = []
@@ -173,6 +175,8 @@ class Proxy:
             self.writes.append(f"{request.method} {request.kind}")
         headers = {name: value for name, value in incoming.headers.items() if name.lower() not in HOP}
         headers["Accept-Encoding"] = "identity"
+        if self.user:
+            headers["Impersonate-User"] = self.user
         try:
             async with self._session.request(
                 request.method, request.path, params=request.query, data=body or None, headers=headers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from . import crash, havoc, people, shapes, storms
+from . import crash, havoc, people, rights, shapes, storms
 from .arena import Result
 from .lab import Lab
 
@@ -49,6 +49,7 @@ ALL: dict[str, Scenario] = {
     "quota": havoc.quota,
     "gone": havoc.namespace_gone,
     "cordon": havoc.cordon,
+    "rights": rights.rights,
     "poison": people.poison,
     "refusals": storms.refusals,
     "broken": storms.broken,
