@@ -58,4 +58,6 @@ def configure(settings: kopf.OperatorSettings) -> None:
     settings.networking.connect_timeout = 5
     settings.networking.error_backoffs = _ForeverBackoffs()
     settings.watching.inactivity_timeout = 75
+    # kopf lists again after each end of a watch: what a watch has lost is found then.
+    settings.watching.server_timeout = 300
     settings.process.ultimate_exiting_timeout = 20

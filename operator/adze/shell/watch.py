@@ -5,6 +5,7 @@ means that the version is too old, so list again and compare, as deletions in be
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -19,6 +20,8 @@ T = TypeVar("T")
 PAGE = "500"
 RECONNECT = (0.2, 30.0)
 """First and longest pause before a watch is opened again."""
+RESYNC = 240
+"""Seconds after which a list is compared with what is known: whatever a watch has lost is found then (F12)."""
 
 
 class _ListMeta(msgspec.Struct, rename="camel"):
@@ -51,6 +54,7 @@ class Watch(Generic[T]):
         kind: type[T],
         identity: Callable[[T], tuple[str, str]],
         changed: Callable[[T | None, T | None], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`identity` gives an object's UID and resourceVersion."""
         self._cluster = cluster
@@ -61,6 +65,8 @@ class Watch(Generic[T]):
         self._changed = changed
         self._objects: dict[str, T] = {}
         self._version = ""
+        self._clock = clock
+        self._listed = 0.0
         self.synced = asyncio.Event()
 
     async def run(self) -> None:
@@ -73,6 +79,9 @@ class Watch(Generic[T]):
                     self.synced.set()
                 await self._watch()
                 failures = 0
+                # Not at each end of a watch: a server that ends them at once must not be listed without pause.
+                if self._clock() >= self._listed + RESYNC:
+                    self._version = ""
             except ApiError as error:
                 failures += 1
                 if error.code == 410:
@@ -91,6 +100,7 @@ class Watch(Generic[T]):
             if not page.metadata.continue_:
                 break
             params["continue"] = page.metadata.continue_
+        self._listed = self._clock()
         before, self._objects = self._objects, found
         self._version = page.metadata.resource_version
         for uid, item in before.items():
@@ -104,7 +114,8 @@ class Watch(Generic[T]):
     async def _watch(self) -> None:
         decode_event = msgspec.json.Decoder(_Event).decode
         decode = msgspec.json.Decoder(self._kind).decode
-        lines = self._cluster.watch(self._path, labelSelector=self._labels, resourceVersion=self._version)
+        params = {"labelSelector": self._labels, "resourceVersion": self._version, "timeoutSeconds": str(RESYNC)}
+        lines = self._cluster.watch(self._path, **params)
         async for line in lines:
             event = decode_event(line)
             if event.type == "BOOKMARK":
