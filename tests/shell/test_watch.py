@@ -22,6 +22,7 @@ class Server:
         self.pods = ["a", "b"]
         self.lists = 0
         self.watched: list[dict[str, str]] = []
+        self.done = asyncio.Event()
 
     async def call(self, method: str, path: str, **_: str) -> bytes:
         self.lists += 1
@@ -31,6 +32,7 @@ class Server:
     async def watch(self, path: str, **params: str) -> AsyncIterator[bytes]:
         self.watched.append(params)
         if len(self.watched) > self.rounds:
+            self.done.set()
             await asyncio.Event().wait()
         self.pods = ["b"]  # gone, and the stream doesn't tell
         self.now += self.seconds
@@ -54,8 +56,7 @@ async def watched(server: Server, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     subject = Watch(server, "/pods", "", Pod, identity, changed, clock=lambda: server.now)  # type: ignore[arg-type]
     task = asyncio.create_task(subject.run())
     async with asyncio.timeout(5):
-        while len(server.watched) <= server.rounds:
-            await asyncio.sleep(0)
+        await server.done.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     return gone
