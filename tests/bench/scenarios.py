@@ -79,7 +79,7 @@ class Scenario:
         pods = {}
         for name in self.parents:
             attempt = Attempt(number=1, pod=names.pod(run, metadata.uid, name, 1))
-            pod = manifest.build(owner, revision, revision.nodes[name], attempt, values, Policy())
+            pod = manifest.build(owner, revision.nodes[name], attempt, values, Policy())
             del pod["metadata"]["finalizers"], pod["metadata"]["ownerReferences"]
             del pod["metadata"]["labels"][names.RUN_UID], pod["spec"]["schedulingGates"]
             pods[name] = pod

@@ -54,7 +54,7 @@ def build(
     owner = owner or run("shop", input=given_input)
     values = Values(owner, given_input, steps or {name: StepStatus(name=name)})
     attempt = Attempt(number=2, pod="hello-1-x-2-abc")
-    return manifest.build(owner, whole, whole.nodes[name], attempt, values, policy)
+    return manifest.build(owner, whole.nodes[name], attempt, values, policy)
 
 
 def container_of(one: Step, **given_input: Any) -> dict[str, Any]:

@@ -111,9 +111,8 @@ class Draft:
         )
 
     def pod(self, attempt: Attempt) -> Pod | None:
-        """The Pod of an attempt as last seen. A Pod that the run doesn't own is nobody's attempt."""
-        pod = self.observed.pods.get(attempt.pod)
-        return pod if pod and pod.owned_by(self.run.metadata.uid) else None
+        """The Pod of an attempt as last seen."""
+        return self.observed.pod(attempt.pod, self.run.metadata.uid)
 
     def values(self) -> values.Values:
         """What expressions see."""

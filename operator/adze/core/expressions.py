@@ -6,6 +6,7 @@ The one module that knows the CEL library. Its rules come from the CEL specifica
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,9 +51,8 @@ def type_of(schema: Mapping[str, Any]) -> Any:
 
 
 class Lookup(Protocol):
-    """Where an expression's variables come from: a mapping, or something that computes them when asked."""
+    """Where an expression's variables come from: a mapping, or something that computes them; KeyError if it can't."""
 
-    def __contains__(self, name: str, /) -> bool: ...
     def __getitem__(self, name: str, /) -> Any: ...
 
 
@@ -66,7 +66,12 @@ class Program:
 
     def __call__(self, values: Lookup) -> Any:
         """Evaluate; `values` is asked only for the variables that the expression reads."""
-        answer = self.compiled.eval(data={name: values[name] for name in self.variables if name in values})
+        data: dict[str, Any] = {}
+        for name in self.variables:
+            # A variable that isn't there is left out: CEL says so, unless the expression can do without it.
+            with suppress(KeyError):
+                data[name] = values[name]
+        answer = self.compiled.eval(data=data)
         if answer.type() == Type.ERROR:
             raise ExpressionError(f"{self.source}: {_readable(str(answer.plain_value()))}")
         try:

@@ -10,7 +10,7 @@ import msgspec
 from adze.core import kinds, names
 from adze.core.model import API_VERSION, Attempt, Run, StepStatus
 from adze.core.policy import Policy
-from adze.core.revision import Node, Revision, Stage
+from adze.core.revision import Node, Stage
 from adze.core.values import Values, error
 
 DIRECTORY = "/adze"
@@ -25,7 +25,7 @@ class TooLarge(ValueError):
     """A step whose files don't fit in its Pod."""
 
 
-def build(run: Run, revision: Revision, node: Node, attempt: Attempt, values: Values, policy: Policy) -> dict[str, Any]:
+def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy) -> dict[str, Any]:
     """The manifest. ExpressionError if a `${…}` fails, TooLarge if context and script don't fit."""
     texts = node.texts.texts(values, _unexpanded)
     content = kinds.content(node.step, texts, policy)
@@ -140,9 +140,7 @@ def context(node: Node, attempt: Attempt, values: Values) -> str:
     """What the step reads from /adze/context.json: input, its parents' results, and who it is."""
     in_graph = node.stage is Stage.GRAPH
     parents = node.step.parents if in_graph else tuple(values.steps)
-    about = values.run_values()
-    if in_graph:  # how the run would end now is no news to a step of its graph
-        del about["phase"], about["error"]
+    about = values.identity() if in_graph else values.identity() | values.outcome()
     return msgspec.json.encode(
         {
             "input": values.input,

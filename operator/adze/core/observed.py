@@ -31,3 +31,8 @@ class Observed:
     fresh: bool = False
     vanished: frozenset[str] = frozenset()
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+
+    def pod(self, name: str, owner: str) -> Pod | None:
+        """The Pod of that name if the run with the UID `owner` controls it; somebody else's is nobody's attempt."""
+        pod = self.pods.get(name)
+        return pod if pod and pod.owned_by(owner) else None

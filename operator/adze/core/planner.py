@@ -152,7 +152,7 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
 def run_input(run: Run, revision: Revision) -> dict[str, Any]:
     """The input with the defaults of its schema; `begin` has checked it."""
     given = run.spec.input or {}
-    return revision.input.check(given, "spec.input") if revision.input else dict(given)
+    return revision.input.fill(given) if revision.input else dict(given)
 
 
 def _sum_up(draft: Draft) -> RunStatus:
@@ -273,9 +273,8 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
         delete += [forgotten] if not forgotten.ended and not forgotten.deleting else []
     for status in run.status.steps:
         for attempt in status.attempts:
-            pod = observed.pods.get(attempt.pod)
-            if pod and not pod.owned_by(run.metadata.uid):
-                pod = None  # somebody else's; if its name is the one we need, the create will say so
+            # If somebody else's Pod bears the name that we need, the create will say so.
+            pod = observed.pod(attempt.pod, run.metadata.uid)
             if attempt.finish_time is None:
                 if pod is None and not attempt.start_time and attempt.pod not in observed.vanished:
                     refusal = observed.refusals.get(attempt.pod)

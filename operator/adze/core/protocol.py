@@ -184,16 +184,11 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
     for _ in range(MAX_ROUNDS):
         plan = planner.plan(begun, revision, observed, now, policy)
         if plan.expired:
-            (answer,) = yield [DeleteRun(run)]
-            if isinstance(answer, Problem) and answer.failure is Failure.CONFLICT:
-                yield [_read(run)]
+            answer = yield from _on_version(run, DeleteRun(run))
             return Pass(now + AGAIN if _unsettled([answer]) else None)
         if plan.status is not None:
-            (answer,) = yield [WriteStatus(run, plan.status)]
+            answer = yield from _on_version(run, WriteStatus(run, plan.status))
             if isinstance(answer, Problem):
-                if answer.failure is Failure.CONFLICT:
-                    # Another wrote, or the run is gone and its name taken: what is there now decides, not the watch.
-                    yield [_read(run)]
                 return Pass(wake=now + AGAIN, refusals=observed.refusals)
             run = begun = answer
             observed = replace(observed, fresh=False)
@@ -226,13 +221,20 @@ def _wait(run: Run, plan: Plan, now: datetime) -> Steps:
     """A run that doesn't begin, now or ever."""
     if plan.status is None:
         return Pass(plan.wake)
-    (answer,) = yield [WriteStatus(run, plan.status)]
+    answer = yield from _on_version(run, WriteStatus(run, plan.status))
     if isinstance(answer, Problem):
-        if answer.failure is Failure.CONFLICT:
-            yield [_read(run)]
         return Pass(now + AGAIN)
     yield [Say(run, notice) for notice in plan.notices]
     return Pass(plan.wake)
+
+
+def _on_version(run: Run, call: WriteStatus | DeleteRun) -> Generator[Sequence[Call], Sequence[Any], Any]:
+    """The answer to a call that holds only for the version of `run` that was seen."""
+    (answer,) = yield [call]
+    if isinstance(answer, Problem) and answer.failure is Failure.CONFLICT:
+        # Another wrote, or the run is gone and its name taken: what is there now decides, not the watch.
+        yield [_read(run)]
+    return answer
 
 
 def _read(run: Run) -> ReadRun:
@@ -258,17 +260,17 @@ class _Hands:
         self.now = now
         self.policy = policy
         self.pods = dict(observed.pods)
+        owner = run.metadata.uid
         wanted = {attempt.pod for status in run.status.steps if (attempt := status.open_attempt)}
         # What is refused counts only for a Pod that is wanted and isn't there.
         self.refusals = {
-            pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not self._has(pod)
+            pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not observed.pod(pod, owner)
         }
         self.wake: datetime | None = None
         self.replan = False
 
-    def _has(self, pod: str) -> bool:
-        found = self.pods.get(pod)
-        return found is not None and found.owned_by(self.run.metadata.uid)
+    def _look_again(self) -> None:
+        self.wake = _soonest(self.wake, self.now + AGAIN)
 
     def do(self, plan: Plan) -> Generator[Sequence[Call], Sequence[Any], None]:
         """Create, then open the gates that the run still stands behind; what nobody waits for comes last."""
@@ -288,7 +290,7 @@ class _Hands:
             answers = yield others
             self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Pod)}
             if _unsettled(answers):
-                self.wake = _soonest(self.wake, self.now + AGAIN)
+                self._look_again()
         self.wake = _soonest(self.wake, chores.wake)
 
     def _manifest(self, pod: str) -> dict[str, Any]:
@@ -299,7 +301,7 @@ class _Hands:
                     node = self.revision.nodes[status.name]
                     steps = {step.name: step for step in self.run.status.steps}
                     values = Values(self.run, planner.run_input(self.run, self.revision), steps)
-                    return manifest.build(self.run, self.revision, node, attempt, values, self.policy)
+                    return manifest.build(self.run, node, attempt, values, self.policy)
         raise LookupError(pod)
 
     def _created(
@@ -321,12 +323,12 @@ class _Hands:
             answers = yield [ReadPod(self.run.metadata.namespace, name) for name in existing]
             for name, answer in zip(existing, answers, strict=True):
                 if isinstance(answer, Problem):
-                    self.wake = self.now + AGAIN
+                    self._look_again()
                 elif answer.owned_by(self.run.metadata.uid):
                     self.pods[name] = answer
                     pods += [answer] if answer.gated and not answer.deleting else []
                     if answer.deleting:
-                        self.wake = _soonest(self.wake, self.now + AGAIN)
+                        self._look_again()
                 else:
                     self._refused(name, Problem(Failure.REFUSED, "NameCollision", f"Pod {name} belongs to another"))
         return pods
@@ -334,7 +336,7 @@ class _Hands:
     def _refused(self, pod: str, problem: Problem) -> None:
         """Remember a refusal, so that the next plan shows it, and so that it isn't asked for again at once."""
         if problem.failure in (Failure.UNKNOWN, Failure.CONFLICT):
-            self.wake = self.now + AGAIN
+            self._look_again()
             return
         before = self.refusals.get(pod)
         first, longest = REFUSED_AGAIN
@@ -354,7 +356,7 @@ class _Hands:
         """One read for all Pods of a wave, made after each of them was seen."""
         (run,) = yield [_read(self.run)]
         if isinstance(run, Problem):
-            self.wake = self.now + AGAIN
+            self._look_again()
             return
         if run.metadata.uid != self.run.metadata.uid:
             return
@@ -363,7 +365,7 @@ class _Hands:
             answers = yield [OpenGate(pod) for pod in allowed]
             self.pods |= {answer.name: answer for answer in answers if not isinstance(answer, Problem)}
             if any(isinstance(answer, Problem) for answer in answers):
-                self.wake = self.now + AGAIN
+                self._look_again()
 
 
 def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now: datetime) -> Steps:

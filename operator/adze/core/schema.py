@@ -48,9 +48,13 @@ class Validator:
             name: member["default"] for name, member in _properties(schema).items() if "default" in member
         }
 
+    def fill(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        """`value` with the defaults of top-level properties filled in."""
+        return {**self._defaults, **value}
+
     def check(self, value: Mapping[str, Any], root: str) -> dict[str, Any]:
-        """`value` with the defaults of top-level properties filled in; Mismatch if it breaks the schema."""
-        filled = {**self._defaults, **value}
+        """`value` filled in; Mismatch if it breaks the schema."""
+        filled = self.fill(value)
         for error in self._validator.iter_errors(filled):
             path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
             raise Mismatch(f"{root}{path}: {error.message}")

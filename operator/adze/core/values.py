@@ -16,36 +16,32 @@ class Values:
     input: Mapping[str, Any]
     steps: Mapping[str, StepStatus]
 
-    def __contains__(self, name: str, /) -> bool:
-        try:
-            self[name]
-        except KeyError:
-            return False
-        return True
-
     def __getitem__(self, name: str, /) -> Any:
         root, _, rest = name.partition(".")
         if root == "input":
             return self.input[rest] if rest else self.input
         if root == "run":
-            return self.run_values()[rest]
+            about = self.outcome() if rest in ("phase", "error") else self.identity()
+            return about[rest]
         step, _, member = rest.partition(".")
         name = step.replace("_", "-")
         # Only an onFailure step that was not needed has no status.
         status = self.steps.get(name) or StepStatus(name=name, phase=Phase.SKIPPED)
         return {"output": status.output or {}, "phase": status.phase.value, "error": error(status)}[member]
 
-    def run_values(self) -> dict[str, str]:
-        """The root `run`; phase and error say how it would end now, for onFailure and finally steps."""
-        phase, reason, message = verdict.of_steps(self.steps.values())
+    def identity(self) -> dict[str, str]:
+        """The root `run`: who it is."""
         return {
             "name": self.run.metadata.name,
             "namespace": self.run.metadata.namespace,
             "uid": self.run.metadata.uid,
             "workflow": self.run.spec.workflow or "",
-            "phase": phase.value,
-            "error": (message or reason or "") if phase is Phase.FAILED else "",
         }
+
+    def outcome(self) -> dict[str, str]:
+        """The root `run` for onFailure and finally steps: how it would end now."""
+        phase, reason, message = verdict.of_steps(self.steps.values())
+        return {"phase": phase.value, "error": (message or reason or "") if phase is Phase.FAILED else ""}
 
 
 def error(status: StepStatus) -> str:

@@ -33,11 +33,10 @@ class Cause(msgspec.Struct, frozen=True):
     field: str = ""
 
 
-class Details(msgspec.Struct, frozen=True, rename="camel"):
+class Details(msgspec.Struct, frozen=True):
     """Details of a refusal."""
 
     causes: tuple[Cause, ...] = ()
-    retry_after_seconds: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -249,9 +249,7 @@ class Engine:
             return
         group.add(uid)
         for old in retention.surplus(self.runs[member] for member in group if member in self.runs):
-            answer = await self._driver.do(protocol.DeleteRun(old))
-            if answer is None:
-                group.discard(old.metadata.uid)
+            await self._do_one(protocol.DeleteRun(old))
 
 
 def _version(item: Run | Pod) -> int:

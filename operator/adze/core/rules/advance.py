@@ -104,9 +104,7 @@ def _claim(draft: Draft, node: Node, status: StepStatus) -> None:
     number = status.attempts[-1].number + 1 if status.attempts else 1
     metadata = draft.run.metadata
     attempt = Attempt(number=number, pod=names.pod(metadata.name, metadata.uid, node.name, number))
-    draft.manifests[attempt.pod] = manifest.build(
-        draft.run, draft.revision, node, attempt, draft.values(), draft.policy
-    )
+    draft.manifests[attempt.pod] = manifest.build(draft.run, node, attempt, draft.values(), draft.policy)
     draft.put(
         msgspec.structs.replace(
             status, reason="Starting", message=None, retry_at=None, attempts=(*status.attempts, attempt)
