@@ -6,22 +6,15 @@ counted in steps: spans don't shrink.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from adze.core import draft
-from adze.core import revision as revisions
-from adze.core.model import WorkflowSpec
-from adze.core.revision import Revision
-from adze.core.rules import retry
-from adze.shell import engine
 from tests.sim import workflows
 from tests.sim.api import Api
-from tests.sim.check import INFRASTRUCTURE_BUDGET, Checker, Violation
+from tests.sim.check import Checker, Violation
 from tests.sim.driver import WRITES, Driver
 from tests.sim.profiles import DRAW, PROFILES, Profile
 from tests.sim.replica import Mode, Replica
@@ -340,41 +333,6 @@ def run(
         episode.trace.lines.append(f"VIOLATION {violation}")
     slow = bool(peace) and episode.steps - peace > TAIL
     return Result(episode.steps, violation, slow, episode.goals, episode.trace.lines)
-
-
-class _Silent:
-    """The engine's log while thousands of episodes run; what matters is in the violation."""
-
-    def exception(self, *_: Any, **__: Any) -> None:
-        """A pass raised."""
-
-
-@contextmanager
-def laboratory() -> Iterator[None]:
-    """Smaller limits, so that they are met often, a silent log, and workflows that are compiled only once."""
-    original = revisions.compile_workflow
-    known: dict[int, tuple[WorkflowSpec, Revision]] = {}
-
-    def compile_workflow(spec: WorkflowSpec) -> Revision:
-        found = known.get(id(spec))
-        if found is None:
-            found = known[id(spec)] = (spec, original(spec))
-        return found[1]
-
-    changes: list[tuple[Any, str, Any]] = [
-        (revisions, "compile_workflow", compile_workflow),
-        (engine, "log", _Silent()),
-        (retry, "INFRASTRUCTURE_BUDGET", INFRASTRUCTURE_BUDGET),
-        (draft, "KEPT_ATTEMPTS", 2),
-    ]
-    before = [(module, name, getattr(module, name)) for module, name, _ in changes]
-    for module, name, value in changes:
-        setattr(module, name, value)
-    try:
-        yield
-    finally:
-        for module, name, value in before:
-            setattr(module, name, value)
 
 
 def shrink(setting: Setting, words: Sequence[int], fails: Callable[[Sequence[int]], bool]) -> list[int]:

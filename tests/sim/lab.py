@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, process_time
 
-from tests.sim.episode import Result, laboratory, run, setting, shrink
+from tests.sim.episode import Result, run, setting, shrink
+from tests.sim.laboratory import laboratory
 
 CORPUS = Path(__file__).parent / "corpus.txt"
 STRIDE = 1_000_003

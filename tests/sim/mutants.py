@@ -4,8 +4,7 @@ A mutant changes one thing that the protocol's safety rests on: a rule, a call's
 Orders are changed from outside, by a generator around `protocol.reconcile`.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from importlib import import_module
@@ -24,13 +23,13 @@ from adze.core.protocol import Failure, Problem
 from adze.core.rules import retry
 from tests.sim.api import replace as changed
 from tests.sim.driver import Driver
-from tests.sim.episode import laboratory, run, setting
+from tests.sim.episode import run, setting
+from tests.sim.laboratory import Patch, laboratory, patched
 
 # `adze.core.rules` offers the functions of these names, not the modules.
 advance = import_module("adze.core.rules.advance")
 settle = import_module("adze.core.rules.settle")
 
-Patch = tuple[Any, str, Any]
 Batch = Sequence[protocol.Call]
 
 
@@ -307,19 +306,6 @@ MUTANTS = (
     Mutant("Pods of dead runs never let go", lambda: [(protocol, "abandon", _idle)], "deleting", 300),
     Mutant("timers forgotten", lambda: [(protocol, "reconcile", _sleeper())], "rough", 300),
 )
-
-
-@contextmanager
-def patched(patches: list[Patch]) -> Iterator[None]:
-    """The code with the patches in."""
-    before = [(place, name, getattr(place, name)) for place, name, _ in patches]
-    for place, name, value in patches:
-        setattr(place, name, value)
-    try:
-        yield
-    finally:
-        for place, name, value in before:
-            setattr(place, name, value)
 
 
 @dataclass(frozen=True, slots=True)

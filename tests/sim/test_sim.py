@@ -4,9 +4,10 @@ import pytest
 
 from adze.core import draft, revision
 from adze.core.rules import retry
-from tests.sim.episode import laboratory, run, setting
+from tests.sim.episode import run, setting
 from tests.sim.goals import GOALS
 from tests.sim.lab import corpus, replay, work
+from tests.sim.laboratory import laboratory
 from tests.sim.mutants import MUTANTS, Mutant, hunt
 
 EPISODES = 4000
