@@ -7,10 +7,11 @@ import msgspec
 
 from adze.core import planner, protocol
 from adze.core import revision as revisions
+from adze.core.calls import Call, CreatePod, Failure, ListPods, Problem, WriteStatus
 from adze.core.model import Run
 from adze.core.observed import Observed
 from adze.core.pods import Pod
-from adze.core.protocol import Call, CreatePod, Failure, ListPods, Pass, Problem, WriteStatus
+from adze.core.protocol import Pass
 from tests.builders import NOW, POLICY, UID, run
 
 CONFLICT = Problem(Failure.CONFLICT, "Conflict", "the object has been modified")

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from adze.core.calls import CreatePod, DeletePod, OpenGate, ReadPod, ReadRun, ReadWorkflow, WriteStatus
 from adze.core.model import Phase, Run
-from adze.core.protocol import AGAIN, CreatePod, DeletePod, OpenGate, ReadPod, ReadRun, ReadWorkflow, WriteStatus
+from adze.core.protocol import AGAIN
 from tests.builders import NOW, UID, asking, deleting, named, opened, pod, run, step, stored, workflow
 from tests.core.dialogue import (
     CONFLICT,

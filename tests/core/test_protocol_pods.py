@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 
 from adze.core import protocol
+from adze.core.calls import CreatePod, DeletePod, DeleteRun, Failure, ListPods, Problem, Release, WriteStatus
 from adze.core.model import Run
 from adze.core.observed import Refusal
-from adze.core.protocol import AGAIN, CreatePod, DeletePod, DeleteRun, Failure, ListPods, Problem, Release, WriteStatus
+from adze.core.protocol import AGAIN
 from tests.builders import (
     NOW,
     UID,

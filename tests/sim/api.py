@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from adze.core import names
+from adze.core.calls import Failure, Problem
 from adze.core.model import Metadata, Run, RunSpec, RunStatus, Workflow, WorkflowSpec
 from adze.core.pods import Gate, OwnerReference, Pod, PodMetadata, PodSpec, PodStatus
-from adze.core.protocol import Failure, Problem
 
 NAMESPACE = "sim"
 CONFLICT = Problem(Failure.CONFLICT, "Conflict", "the object has been modified")

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from adze.core import names, protocol
+from adze.core import calls, names
+from adze.core.calls import Problem
 from adze.core.model import Run, Workflow
 from adze.core.pods import Pod
-from adze.core.protocol import Problem
 from tests.sim.api import CONFLICT, NOT_FOUND, Api, replace
 
 
@@ -15,36 +15,36 @@ class Driver:
     def __init__(self, api: Api) -> None:
         self.api = api
 
-    def do(self, call: protocol.Call) -> Any:
+    def do(self, call: calls.Call) -> Any:
         """The answer to a call, or the Problem with it."""
         verb = VERBS[type(call)]
         return getattr(self, verb)(call)
 
-    def read_run(self, call: protocol.ReadRun) -> Run | Problem:
+    def read_run(self, call: calls.ReadRun) -> Run | Problem:
         """Quorum GET."""
         return self.api.runs.get(call.name, NOT_FOUND)
 
-    def read_workflow(self, call: protocol.ReadWorkflow) -> Workflow | Problem:
+    def read_workflow(self, call: calls.ReadWorkflow) -> Workflow | Problem:
         """Quorum GET."""
         return self.api.workflows.get(call.name, NOT_FOUND)
 
-    def write_status(self, call: protocol.WriteStatus) -> Run | Problem:
+    def write_status(self, call: calls.WriteStatus) -> Run | Problem:
         """Compare-and-swap."""
         return self.api.write_status(call.run, call.status)
 
-    def list_pods(self, call: protocol.ListPods) -> dict[str, Pod]:
+    def list_pods(self, call: calls.ListPods) -> dict[str, Pod]:
         """Quorum LIST by label."""
         return {pod.name: pod for pod in self.api.pods_of(call.run.metadata.uid)}
 
-    def create_pod(self, call: protocol.CreatePod) -> Pod | Problem:
+    def create_pod(self, call: calls.CreatePod) -> Pod | Problem:
         """Create if absent."""
         return self.api.create_pod(call.manifest)
 
-    def read_pod(self, call: protocol.ReadPod) -> Pod | Problem:
+    def read_pod(self, call: calls.ReadPod) -> Pod | Problem:
         """Quorum GET."""
         return self.api.pod(call.name)
 
-    def open_gate(self, call: protocol.OpenGate) -> Pod | Problem:
+    def open_gate(self, call: calls.OpenGate) -> Pod | Problem:
         """Take the gate off under the precondition of UID and version."""
         pod = self.api.same_pod(call.pod)
         if isinstance(pod, Problem):
@@ -57,7 +57,7 @@ class Driver:
         others = tuple(gate for gate in pod.spec.scheduling_gates if gate.name != names.GATE)
         return self.api.put_pod(pod.metadata.uid, spec=replace(pod.spec, scheduling_gates=others))
 
-    def release(self, call: protocol.Release) -> Pod | Problem:
+    def release(self, call: calls.Release) -> Pod | Problem:
         """Take our finalizer off under the precondition of the UID."""
         pod = self.api.same_pod(call.pod)
         if isinstance(pod, Problem):
@@ -65,7 +65,7 @@ class Driver:
         others = tuple(name for name in pod.metadata.finalizers if name != names.FINALIZER)
         return self.api.put_pod(pod.metadata.uid, finalizers=others)
 
-    def delete_pod(self, call: protocol.DeletePod) -> Problem | None:
+    def delete_pod(self, call: calls.DeletePod) -> Problem | None:
         """Delete under the precondition of the UID."""
         pod = self.api.same_pod(call.pod)
         if isinstance(pod, Problem):
@@ -73,27 +73,27 @@ class Driver:
         self.api.delete_pod(pod.metadata.uid)
         return None
 
-    def delete_run(self, call: protocol.DeleteRun) -> Problem | None:
+    def delete_run(self, call: calls.DeleteRun) -> Problem | None:
         """Delete under the precondition of UID and version."""
         metadata = call.run.metadata
         return self.api.delete_run(metadata.name, metadata.uid, metadata.resource_version)
 
 
 VERBS: dict[type, str] = {
-    protocol.ReadRun: "read_run",
-    protocol.ReadWorkflow: "read_workflow",
-    protocol.WriteStatus: "write_status",
-    protocol.ListPods: "list_pods",
-    protocol.CreatePod: "create_pod",
-    protocol.ReadPod: "read_pod",
-    protocol.OpenGate: "open_gate",
-    protocol.Release: "release",
-    protocol.DeletePod: "delete_pod",
-    protocol.DeleteRun: "delete_run",
+    calls.ReadRun: "read_run",
+    calls.ReadWorkflow: "read_workflow",
+    calls.WriteStatus: "write_status",
+    calls.ListPods: "list_pods",
+    calls.CreatePod: "create_pod",
+    calls.ReadPod: "read_pod",
+    calls.OpenGate: "open_gate",
+    calls.Release: "release",
+    calls.DeletePod: "delete_pod",
+    calls.DeleteRun: "delete_run",
 }
 WRITES = frozenset(
     {
-        *(protocol.WriteStatus, protocol.CreatePod, protocol.OpenGate),
-        *(protocol.Release, protocol.DeletePod, protocol.DeleteRun),
+        *(calls.WriteStatus, calls.CreatePod, calls.OpenGate),
+        *(calls.Release, calls.DeletePod, calls.DeleteRun),
     }
 )

@@ -13,13 +13,13 @@ from typing import Any
 
 import msgspec
 
-from adze.core import draft, manifest, planner, pods, protocol
+from adze.core import calls, draft, manifest, planner, pods, protocol
 from adze.core import revision as revisions
+from adze.core.calls import Failure, Problem
 from adze.core.draft import WITHDRAWN, Draft
 from adze.core.model import Attempt, Run, RunStatus
 from adze.core.observed import Observed
 from adze.core.pods import Pod
-from adze.core.protocol import Failure, Problem
 from adze.core.rules import retry
 from tests.sim.api import replace as changed
 from tests.sim.driver import Driver
@@ -30,7 +30,7 @@ from tests.sim.laboratory import Patch, laboratory, patched
 advance = import_module("adze.core.rules.advance")
 settle = import_module("adze.core.rules.settle")
 
-Batch = Sequence[protocol.Call]
+Batch = Sequence[calls.Call]
 
 
 # Calls without their preconditions
@@ -39,7 +39,7 @@ Batch = Sequence[protocol.Call]
 class NoSwap(Driver):
     """The status is patched whatever version it has."""
 
-    def write_status(self, call: protocol.WriteStatus) -> Run | Problem:
+    def write_status(self, call: calls.WriteStatus) -> Run | Problem:
         """Merge patch without a resourceVersion."""
         self.api.checks_version = False
         return super().write_status(call)
@@ -48,7 +48,7 @@ class NoSwap(Driver):
 class GateWithoutVersion(Driver):
     """The gate is taken off whatever version the Pod has."""
 
-    def open_gate(self, call: protocol.OpenGate) -> Pod | Problem:
+    def open_gate(self, call: calls.OpenGate) -> Pod | Problem:
         """Patch by UID alone."""
         pod = self.api.same_pod(call.pod)
         return pod if isinstance(pod, Problem) else self._open(pod)
@@ -57,7 +57,7 @@ class GateWithoutVersion(Driver):
 class NamesRepeat(Driver):
     """Every create makes a Pod, as with random names."""
 
-    def create_pod(self, call: protocol.CreatePod) -> Pod | Problem:
+    def create_pod(self, call: calls.CreatePod) -> Pod | Problem:
         """Create, come what may."""
         return self.api.create_pod(call.manifest, unique=False)
 
@@ -94,23 +94,23 @@ def _around(change: Callable[[Batch, dict[str, Any]], Generator[Batch, list[Any]
 
 def read_before_pod(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[Any], list[Any] | None]:
     """The run is read before its Pods are created, and that answer opens the gates."""
-    if any(isinstance(call, protocol.CreatePod) for call in batch):
+    if any(isinstance(call, calls.CreatePod) for call in batch):
         run = memory["run"]
-        (memory["read"],) = yield [protocol.ReadRun(run.metadata.namespace, run.metadata.name, run.metadata.uid)]
-    elif isinstance(batch[0], protocol.ReadRun) and not memory.get("refused") and "read" in memory:
+        (memory["read"],) = yield [calls.ReadRun(run.metadata.namespace, run.metadata.name, run.metadata.uid)]
+    elif isinstance(batch[0], calls.ReadRun) and not memory.get("refused") and "read" in memory:
         return [memory.pop("read")]
     return None
 
 
 def never_read(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[Any], list[Any] | None]:
     """Gates are opened on what the pass believes of the run."""
-    if isinstance(batch[0], protocol.WriteStatus):
+    if isinstance(batch[0], calls.WriteStatus):
         answers = yield batch
         if isinstance(answers[0], Run):
             memory["run"] = answers[0]
         memory["wrote"] = isinstance(answers[0], Problem)
         return answers
-    if isinstance(batch[0], protocol.ReadRun) and not memory.get("wrote"):
+    if isinstance(batch[0], calls.ReadRun) and not memory.get("wrote"):
         return [memory["run"]]
     return None
 
@@ -118,18 +118,18 @@ def never_read(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[An
 def release_first(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[Any], list[Any] | None]:
     """The finalizer goes before the outcome is written."""
     call = batch[0]
-    if isinstance(call, protocol.WriteStatus):
+    if isinstance(call, calls.WriteStatus):
         seen = memory["observed"].pods
         held = [seen[a.pod] for a in _closing(call.run.status, call.status) if a.pod in seen and seen[a.pod].held]
         if held:
-            yield [protocol.Release(pod) for pod in held]
+            yield [calls.Release(pod) for pod in held]
     return None
 
 
 def create_first(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[Any], list[Any] | None]:
     """Pods are created before their attempts are claimed."""
     call = batch[0]
-    if isinstance(call, protocol.WriteStatus) and call.status.workflow_spec:
+    if isinstance(call, calls.WriteStatus) and call.status.workflow_spec:
         now, policy = memory["rest"]
         claimed = msgspec.structs.replace(call.run, status=call.status)
         revision = revisions.of_run(call.status.revision or "", call.status.workflow_spec)
@@ -137,20 +137,20 @@ def create_first(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[
         known = {a.pod for step in call.run.status.steps for a in step.attempts}
         names = [a.pod for step in call.status.steps if (a := step.open_attempt) and a.pod not in known]
         if names:
-            yield [protocol.CreatePod(claimed, hands._manifest(name)) for name in names]
+            yield [calls.CreatePod(claimed, hands._manifest(name)) for name in names]
     return None
 
 
 def delete_first(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[Any], list[Any] | None]:
     """Pods are listed and deleted before their claims are withdrawn, not after."""
     call = batch[0]
-    if isinstance(call, protocol.WriteStatus):
+    if isinstance(call, calls.WriteStatus):
         names = {a.pod for a in _closing(call.run.status, call.status) if a.reason in WITHDRAWN}
         if names:
-            (listed,) = yield [protocol.ListPods(call.run)]
+            (listed,) = yield [calls.ListPods(call.run)]
             found = [] if isinstance(listed, Problem) else [pod for name, pod in listed.items() if name in names]
             if found:
-                yield [protocol.DeletePod(pod) for pod in found]
+                yield [calls.DeletePod(pod) for pod in found]
     return None
 
 

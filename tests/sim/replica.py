@@ -10,11 +10,11 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from adze.core import names, protocol
+from adze.core import calls, names, protocol
+from adze.core.calls import Failure, Problem
 from adze.core.model import Run
 from adze.core.pods import Pod
 from adze.core.policy import Policy
-from adze.core.protocol import Failure, Problem
 from adze.shell.engine import Engine
 from tests.sim.api import NAMESPACE, Api
 from tests.sim.check import Violation
@@ -38,17 +38,17 @@ class Mode(Enum):
 class _Ask:
     """What the engine's coroutines wait for."""
 
-    def __init__(self, calls: Sequence[protocol.Call]) -> None:
-        self._calls = calls
+    def __init__(self, batch: Sequence[calls.Call]) -> None:
+        self._batch = batch
 
-    def __await__(self) -> Generator[Sequence[protocol.Call], list[Any], list[Any]]:
-        return (yield self._calls)
+    def __await__(self) -> Generator[Sequence[calls.Call], list[Any], list[Any]]:
+        return (yield self._batch)
 
 
 class _Asking:
     """Stands where the engine has its driver."""
 
-    async def do(self, call: protocol.Call) -> Any:
+    async def do(self, call: calls.Call) -> Any:
         (answer,) = await _Ask([call])
         return answer
 
@@ -79,10 +79,10 @@ class Mind(Engine):
         else:
             self.alarms[uid] = moment
 
-    async def _do(self, calls: Sequence[protocol.Call]) -> list[Any]:
-        return await _Ask(calls)
+    async def _do(self, batch: Sequence[calls.Call]) -> list[Any]:
+        return await _Ask(batch)
 
-    def learn(self, call: protocol.Call, answer: Any) -> None:
+    def learn(self, call: calls.Call, answer: Any) -> None:
         """An answer has come, as `_do_one` hears of it."""
         self._learn(call, answer)
 
@@ -112,7 +112,7 @@ class Pass:
     """A pass that is under way: the batch of calls it waits for."""
 
     work: Work
-    calls: Sequence[protocol.Call] = ()
+    batch: Sequence[calls.Call] = ()
     answers: list[Any] = field(default_factory=list)
     todo: list[int] = field(default_factory=list)
     slow: dict[int, Any] = field(default_factory=dict)
@@ -129,7 +129,7 @@ class Replica:
         self.driver = driver
         self.goals = goals
         self.trace = trace
-        self.late: list[protocol.Call] = []
+        self.late: list[calls.Call] = []
         self.frozen = False
         self.lossy = False
         self.mind: Mind | None = None
@@ -276,7 +276,7 @@ class Replica:
         runs += [uid for uid in mind.pending() if uid not in self.passes]
         return runs
 
-    def step(self, uid: str, bits: int = 0, mode: Mode = Mode.NORMAL) -> protocol.Call | None:
+    def step(self, uid: str, bits: int = 0, mode: Mode = Mode.NORMAL) -> calls.Call | None:
         """Start a pass over a run, or do one call of the pass that is under way: that call, if it's one."""
         work = self.passes.get(uid)
         if work is None:
@@ -286,14 +286,14 @@ class Replica:
             return None
         assert self.mind is not None
         index = work.todo.pop(bits % len(work.todo))
-        call = work.calls[index]
+        call = work.batch[index]
         work.asked = True
         if index in work.slow:
             answer = work.slow.pop(index)
             self.trace.call(self.name, call, answer, "the answer arrives")
         else:
             answer = self._perform(call, mode)
-            work.blurred |= mode is Mode.AMBIGUOUS and isinstance(call, protocol.CreatePod)
+            work.blurred |= mode is Mode.AMBIGUOUS and isinstance(call, calls.CreatePod)
             if mode is Mode.SLOW:
                 self.goals["slow answer"] += 1
                 work.slow[index] = answer
@@ -305,9 +305,9 @@ class Replica:
             self._resume(uid, work, work.answers)
         return call
 
-    def _perform(self, call: protocol.Call, mode: Mode) -> Any:
+    def _perform(self, call: calls.Call, mode: Mode) -> Any:
         write = type(call) in WRITES
-        if isinstance(call, protocol.OpenGate | protocol.Release | protocol.DeletePod) and not _owner(call.pod):
+        if isinstance(call, calls.OpenGate | calls.Release | calls.DeletePod) and not _owner(call.pod):
             raise Violation("S21", f"{type(call).__name__} of a foreign Pod {call.pod.name}")
         if mode in (Mode.NORMAL, Mode.SLOW) or (mode is Mode.AMBIGUOUS and write):
             answer = self.driver.do(call)
@@ -322,14 +322,14 @@ class Replica:
         self.trace.call(self.name, call, answer, mode.value)
         return answer
 
-    def _count(self, call: protocol.Call, answer: Any) -> None:
+    def _count(self, call: calls.Call, answer: Any) -> None:
         if not isinstance(answer, Problem):
-            if isinstance(call, protocol.ListPods):
+            if isinstance(call, calls.ListPods):
                 closed = {a.pod for step in call.run.status.steps for a in step.attempts if a.finish_time}
                 self.goals["a LIST after a withdrawal finds a Pod"] += any(
                     name in closed and not pod.ended for name, pod in answer.items()
                 )
-            elif isinstance(call, protocol.ReadPod) and answer.gated and not answer.deleting:
+            elif isinstance(call, calls.ReadPod) and answer.gated and not answer.deleting:
                 self.goals["adopted after AlreadyExists"] += answer.owned_by(_owner(answer))
             return
         if answer.failure is Failure.CONFLICT:
@@ -340,12 +340,12 @@ class Replica:
             self.goals["lasting refusal"] += 1
 
     def _resume(self, uid: str, work: Pass, answers: list[Any] | None) -> None:
-        before = work.calls
+        before = work.batch
         try:
             while True:
-                work.calls = calls = work.work.send(answers)
-                work.answers = [None] * len(calls)
-                work.todo = [index for index, call in enumerate(calls) if not isinstance(call, protocol.Say)]
+                work.batch = batch = work.work.send(answers)
+                work.answers = [None] * len(batch)
+                work.todo = [index for index, call in enumerate(batch) if not isinstance(call, calls.Say)]
                 if work.todo:
                     break
                 answers = work.answers
@@ -357,9 +357,9 @@ class Replica:
             alarm = self.mind.alarms.get(uid)
             if not work.asked and alarm and alarm <= self.api.now:
                 raise Violation("X2", f"a pass over {uid} did nothing and wants another at once") from None
-            calls = ()
-        if answers and isinstance(before[0], protocol.ReadRun) and isinstance(answers[0], Run):
-            self.goals["gate refused by the read"] += not any(isinstance(call, protocol.OpenGate) for call in calls)
+            batch = ()
+        if answers and isinstance(before[0], calls.ReadRun) and isinstance(answers[0], Run):
+            self.goals["gate refused by the read"] += not any(isinstance(call, calls.OpenGate) for call in batch)
 
     def arrive(self, bits: int) -> bool:
         """A write that was given up long ago arrives at last."""

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from adze.core import protocol
+from adze.core import calls
+from adze.core.calls import Problem
 from adze.core.model import Run, RunStatus
 from adze.core.pods import Pod
-from adze.core.protocol import Problem
 
 
 class Trace:
@@ -35,15 +35,15 @@ def describe(call: Any) -> str:
     """A call in a few words."""
     kind = type(call).__name__
     match call:
-        case protocol.WriteStatus():
+        case calls.WriteStatus():
             return f"{kind} {call.run.metadata.name}@{call.run.metadata.resource_version} {status(call.status)}"
-        case protocol.CreatePod():
+        case calls.CreatePod():
             return f"{kind} {call.manifest['metadata']['name']}"
-        case protocol.OpenGate() | protocol.Release() | protocol.DeletePod():
+        case calls.OpenGate() | calls.Release() | calls.DeletePod():
             return f"{kind} {call.pod.name} ({call.pod.metadata.uid}@{call.pod.metadata.resource_version})"
-        case protocol.ListPods() | protocol.DeleteRun():
+        case calls.ListPods() | calls.DeleteRun():
             return f"{kind} {call.run.metadata.name}"
-        case protocol.ReadRun() | protocol.ReadPod() | protocol.ReadWorkflow():
+        case calls.ReadRun() | calls.ReadPod() | calls.ReadWorkflow():
             return f"{kind} {call.name}"
     return kind
 

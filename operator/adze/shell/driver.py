@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from adze.core import names, protocol
+from adze.core import calls, names
+from adze.core.calls import Failure, Problem
 from adze.core.model import API_VERSION, Run, Workflow
 from adze.core.pods import Pod
-from adze.core.protocol import Failure, Problem
 from adze.shell.cluster import MERGE, STRATEGIC, ApiError, Cluster, resource, selector
 
 log = structlog.get_logger()
@@ -39,34 +39,34 @@ class Driver:
         self._instance = instance
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_EVENTS)
         self._verbs: dict[type, Callable[[Any], Awaitable[Any]]] = {
-            protocol.ReadRun: self._read_run,
-            protocol.ReadWorkflow: self._read_workflow,
-            protocol.WriteStatus: self._write_status,
-            protocol.ListPods: self._list_pods,
-            protocol.CreatePod: self._create_pod,
-            protocol.ReadPod: self._read_pod,
-            protocol.OpenGate: self._open_gate,
-            protocol.Release: self._release,
-            protocol.DeletePod: self._delete_pod,
-            protocol.DeleteRun: self._delete_run,
-            protocol.Say: self._say,
+            calls.ReadRun: self._read_run,
+            calls.ReadWorkflow: self._read_workflow,
+            calls.WriteStatus: self._write_status,
+            calls.ListPods: self._list_pods,
+            calls.CreatePod: self._create_pod,
+            calls.ReadPod: self._read_pod,
+            calls.OpenGate: self._open_gate,
+            calls.Release: self._release,
+            calls.DeletePod: self._delete_pod,
+            calls.DeleteRun: self._delete_run,
+            calls.Say: self._say,
         }
 
-    async def do(self, call: protocol.Call) -> Any:
+    async def do(self, call: calls.Call) -> Any:
         """The answer to a call, or the Problem with it."""
         try:
             return await self._verbs[type(call)](call)
         except ApiError as error:
             return problem(error)
 
-    async def _read_run(self, call: protocol.ReadRun) -> Run:
+    async def _read_run(self, call: calls.ReadRun) -> Run:
         return _run(await self._cluster.call("GET", resource(API_VERSION, call.namespace, "workflowruns", call.name)))
 
-    async def _read_workflow(self, call: protocol.ReadWorkflow) -> Workflow:
+    async def _read_workflow(self, call: calls.ReadWorkflow) -> Workflow:
         path = resource(API_VERSION, call.namespace, "workflows", call.name)
         return _workflow(await self._cluster.call("GET", path))
 
-    async def _write_status(self, call: protocol.WriteStatus) -> Run:
+    async def _write_status(self, call: calls.WriteStatus) -> Run:
         """A merge patch of the fields that differ; with the resourceVersion in it, it is a compare-and-swap."""
         metadata = call.run.metadata
         path = resource(API_VERSION, metadata.namespace, "workflowruns", metadata.name, "status")
@@ -76,20 +76,20 @@ class Driver:
         }
         return _run(await self._cluster.call("PATCH", path, body, MERGE))
 
-    async def _list_pods(self, call: protocol.ListPods) -> dict[str, Pod]:
+    async def _list_pods(self, call: calls.ListPods) -> dict[str, Pod]:
         metadata = call.run.metadata
         path = resource("v1", metadata.namespace, "pods")
         answer = await self._cluster.call("GET", path, labelSelector=selector({names.RUN_UID: metadata.uid}))
         return {pod.name: pod for pod in _pods(answer).items}
 
-    async def _create_pod(self, call: protocol.CreatePod) -> Pod:
+    async def _create_pod(self, call: calls.CreatePod) -> Pod:
         path = resource("v1", call.run.metadata.namespace, "pods")
         return _pod(await self._cluster.call("POST", path, call.manifest))
 
-    async def _read_pod(self, call: protocol.ReadPod) -> Pod:
+    async def _read_pod(self, call: calls.ReadPod) -> Pod:
         return _pod(await self._cluster.call("GET", resource("v1", call.namespace, "pods", call.name)))
 
-    async def _open_gate(self, call: protocol.OpenGate) -> Pod:
+    async def _open_gate(self, call: calls.OpenGate) -> Pod:
         metadata = call.pod.metadata
         others = [{"name": gate.name} for gate in call.pod.spec.scheduling_gates if gate.name != names.GATE]
         body = {
@@ -98,22 +98,22 @@ class Driver:
         }
         return _pod(await self._cluster.call("PATCH", _path(call.pod), body, MERGE))
 
-    async def _release(self, call: protocol.Release) -> Pod:
+    async def _release(self, call: calls.Release) -> Pod:
         # Strategic, not by version: the kubelet may write at the same time, and other finalizers stay as they are.
         body = {"metadata": {"uid": call.pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [names.FINALIZER]}}
         return _pod(await self._cluster.call("PATCH", _path(call.pod), body, STRATEGIC))
 
-    async def _delete_pod(self, call: protocol.DeletePod) -> None:
+    async def _delete_pod(self, call: calls.DeletePod) -> None:
         body = {"preconditions": {"uid": call.pod.metadata.uid}, "propagationPolicy": "Background"}
         await self._cluster.call("DELETE", _path(call.pod), body)
 
-    async def _delete_run(self, call: protocol.DeleteRun) -> None:
+    async def _delete_run(self, call: calls.DeleteRun) -> None:
         metadata = call.run.metadata
         path = resource(API_VERSION, metadata.namespace, "workflowruns", metadata.name)
         preconditions = {"uid": metadata.uid, "resourceVersion": metadata.resource_version}
         await self._cluster.call("DELETE", path, {"preconditions": preconditions, "propagationPolicy": "Background"})
 
-    async def _say(self, call: protocol.Say) -> None:
+    async def _say(self, call: calls.Say) -> None:
         event = kubernetes_event("WorkflowRun", call.run.metadata, call.notice, self._instance)
         try:
             self._events.put_nowait(event)

@@ -12,12 +12,13 @@ from typing import Any
 
 import structlog
 
-from adze.core import names, pods, protocol, retention
+from adze.core import calls, names, pods, protocol, retention
+from adze.core.calls import Call, Failure, Problem
 from adze.core.model import Run
 from adze.core.observed import Observed, Refusal
 from adze.core.pods import Pod
 from adze.core.policy import Policy
-from adze.core.protocol import Call, Failure, Pass, Problem
+from adze.core.protocol import Pass
 from adze.shell import metrics
 from adze.shell.driver import Driver
 
@@ -183,20 +184,20 @@ class Engine:
             return None
         metrics.passes.inc()
         try:
-            calls = next(steps)
+            batch = next(steps)
             while True:
                 if not self._allowed():
                     log.warning("a pass was given up: this replica may work no more")
                     return None
-                calls = steps.send(await self._do(calls))
+                batch = steps.send(await self._do(batch))
         except StopIteration as stop:
             result: Pass = stop.value
             return result
 
-    async def _do(self, calls: Sequence[Call]) -> list[Any]:
-        if len(calls) == 1:
-            return [await self._do_one(calls[0])]
-        return list(await asyncio.gather(*map(self._do_one, calls)))
+    async def _do(self, batch: Sequence[Call]) -> list[Any]:
+        if len(batch) == 1:
+            return [await self._do_one(batch[0])]
+        return list(await asyncio.gather(*map(self._do_one, batch)))
 
     async def _do_one(self, call: Call) -> Any:
         answer = await self._driver.do(call)
@@ -206,7 +207,7 @@ class Engine:
 
     def _learn(self, call: Call, answer: Any) -> None:
         """What a call answered is known before the watch tells it."""
-        if isinstance(answer, Run) and isinstance(call, protocol.WriteStatus):
+        if isinstance(answer, Run) and isinstance(call, calls.WriteStatus):
             # The pass goes on from its own write; there's nothing in it to look at again.
             known = self.runs.get(answer.metadata.uid)
             if known is None or _version(known) < _version(answer):
@@ -214,7 +215,7 @@ class Engine:
             metrics.count(call.run, answer)
         elif isinstance(answer, Run):
             self.see_run(answer)
-            if isinstance(call, protocol.ReadRun) and call.uid != answer.metadata.uid:
+            if isinstance(call, calls.ReadRun) and call.uid != answer.metadata.uid:
                 self.lose_run(call.uid)
         elif isinstance(answer, Pod):
             uid = answer.metadata.labels.get(names.RUN_UID, "")
@@ -222,13 +223,13 @@ class Engine:
             if not answer.deleting:
                 self._remember_pod(uid, answer)
         elif isinstance(answer, Problem) and answer.failure is Failure.NOT_FOUND:
-            if isinstance(call, protocol.WriteStatus | protocol.DeleteRun):
+            if isinstance(call, calls.WriteStatus | calls.DeleteRun):
                 self.lose_run(call.run.metadata.uid)
-            elif isinstance(call, protocol.ReadRun):
+            elif isinstance(call, calls.ReadRun):
                 self.lose_run(call.uid)
-            elif isinstance(call, protocol.OpenGate | protocol.Release | protocol.DeletePod):
+            elif isinstance(call, calls.OpenGate | calls.Release | calls.DeletePod):
                 self.see_pod(call.pod, None)
-        elif answer is None and isinstance(call, protocol.DeleteRun):
+        elif answer is None and isinstance(call, calls.DeleteRun):
             self.lose_run(call.run.metadata.uid)
 
     def _wake(self, uid: str, moment: datetime | None) -> None:
@@ -249,7 +250,7 @@ class Engine:
             return
         group.add(uid)
         for old in retention.surplus(self.runs[member] for member in group if member in self.runs):
-            await self._do_one(protocol.DeleteRun(old))
+            await self._do_one(calls.DeleteRun(old))
 
 
 def _version(item: Run | Pod) -> int:

@@ -10,8 +10,8 @@ import msgspec
 import structlog
 
 from adze.core import names
+from adze.core.calls import Problem, Release
 from adze.core.pods import Pod
-from adze.core.protocol import Problem, Release
 from adze.shell.cluster import MERGE, ApiError, Cluster, Credentials, resource, selector
 from adze.shell.driver import Driver
 

@@ -1,0 +1,111 @@
+"""The kind WorkflowRun: one execution of a workflow."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from adze.core.model.base import FREE, NAMED, Condition, Metadata, ObjectName, Record, Time, doc
+from adze.core.model.workflow import WorkflowSpec
+
+
+class Phase(StrEnum):
+    """One-word summary for people and columns. Only steps are Skipped."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+    SKIPPED = "Skipped"
+
+    @property
+    def final(self) -> bool:
+        """Whether a run or step of this phase never changes again."""
+        return self not in (Phase.PENDING, Phase.RUNNING)
+
+
+class Attempt(Record, frozen=True, kw_only=True):
+    """One try of a step. It's open until it has a finishTime."""
+
+    number: Annotated[int, doc("Counted from 1.", ge=1)]
+    pod: Annotated[str, doc("Name of its Pod.", max_length=253)]
+    node: Annotated[str, doc("Node that ran it.", max_length=253)] | None = None
+    start_time: Annotated[Time, doc("Start of its container.")] | None = None
+    finish_time: Annotated[Time, doc("Its end.")] | None = None
+    exit_code: Annotated[int, doc("Exit code of its container.")] | None = None
+    reason: Annotated[str, doc("Why it ended, one word.", max_length=64)] | None = None
+    message: Annotated[str, doc("Why it ended, for people.", max_length=4096)] | None = None
+    infrastructure: Annotated[bool, doc("Lost to eviction, preemption or its node: uses up no retry.")] = False
+
+
+class StepStatus(Record, frozen=True, kw_only=True):
+    """How one step stands."""
+
+    name: Annotated[str, doc("Name of the step.", max_length=40)]
+    phase: Annotated[Phase, doc("Pending, Running, Succeeded, Failed, Cancelled or Skipped.")] = Phase.PENDING
+    reason: Annotated[str, doc("Why, one word.", max_length=64)] | None = None
+    message: Annotated[str, doc("Why, for people.", max_length=4096)] | None = None
+    retry_at: Annotated[Time, doc("End of the backoff.")] | None = None
+    output: Annotated[dict[str, Any], doc("What the step handed over.", **FREE)] | None = None
+    lost: Annotated[int, doc("Attempts lost to infrastructure, which use up no retry.")] = 0
+    attempts: Annotated[
+        tuple[Attempt, ...],
+        doc("Its last tries; older ones are dropped.", **{"x-kubernetes-list-type": "atomic"}, max_length=16),
+    ] = ()
+
+    @property
+    def open_attempt(self) -> Attempt | None:
+        """The attempt that is claimed and has no outcome yet."""
+        last = self.attempts[-1] if self.attempts else None
+        return last if last and last.finish_time is None else None
+
+
+class RunStatus(Record, frozen=True, kw_only=True):
+    """How a run stands. Written by the operator only."""
+
+    phase: Annotated[
+        Phase, doc("Pending, Running, Succeeded, Failed or Cancelled; derived, conditions hold the truth.")
+    ] = Phase.PENDING
+    reason: Annotated[str, doc("Why, one word.", max_length=64)] | None = None
+    message: Annotated[str, doc("Why, for people.", max_length=4096)] | None = None
+    progress: Annotated[str, doc("Finished steps of all steps, as 3/4.", max_length=16)] | None = None
+    observed_generation: Annotated[int, doc("Generation of the spec that this speaks of.")] = 0
+    start_time: Annotated[Time, doc("When the run was admitted.")] | None = None
+    finish_time: Annotated[Time, doc("When it ended.")] | None = None
+    revision: Annotated[str, doc("Digest of the frozen workflow.", max_length=64)] | None = None
+    workflow_spec: (
+        Annotated[dict[str, Any], doc("The workflow as it was when the run started; edits change nothing.", **FREE)]
+        | None
+    ) = None
+    conditions: Annotated[
+        tuple[Condition, ...],
+        doc(
+            "Succeeded, Reconciling, Stalled.",
+            **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            max_length=8,
+        ),
+    ] = ()
+    steps: Annotated[tuple[StepStatus, ...], doc("The steps.", **NAMED, max_length=256)] = ()
+    output: Annotated[dict[str, Any], doc("What the run handed over.", **FREE)] | None = None
+
+
+class RunSpec(Record, frozen=True, kw_only=True):
+    """What to run. Everything but cancel and suspend is fixed at creation."""
+
+    workflow: Annotated[ObjectName, doc("Name of the Workflow in the same namespace.")] | None = None
+    workflow_spec: Annotated[WorkflowSpec, doc("The workflow itself, instead of a name.")] | None = None
+    input: Annotated[dict[str, Any], doc("The run's input.", **FREE)] | None = None
+    cancel: Annotated[bool, doc("End the run early, for good: its Pods are deleted, finally steps still run.")] = False
+    suspend: Annotated[bool, doc("Start nothing new; what runs goes on. The run's timeout keeps counting.")] = False
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """One execution of a workflow: the kind WorkflowRun."""
+
+    metadata: Metadata
+    spec: RunSpec
+    status: RunStatus = RunStatus()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.metadata.namespace, self.metadata.name

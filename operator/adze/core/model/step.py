@@ -1,0 +1,115 @@
+"""A step of a workflow: its fields, and what every kind of step shares."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from adze.core.model.base import FREE, Duration, Expression, Image, Name, PullPolicy, Record, Text, doc, rule
+
+
+class BackoffType(StrEnum):
+    """How the delay before a retry grows."""
+
+    CONSTANT = "Constant"
+    LINEAR = "Linear"
+    EXPONENTIAL = "Exponential"
+
+
+class Backoff(Record, frozen=True, kw_only=True):
+    """The delay before attempt n+1: Constant is base, Linear base·n, Exponential base·factor^(n-1), at most max."""
+
+    type: Annotated[BackoffType, doc("Constant, Linear or Exponential.")] = BackoffType.EXPONENTIAL
+    base: Annotated[Duration, doc("The delay before the first retry.")] = "2s"
+    factor: Annotated[int, doc("Growth of an Exponential backoff.", ge=1, le=10)] = 2
+    max: Annotated[Duration, doc("No delay is longer than this (before jitter).")] = "5m"
+    jitter: Annotated[
+        int,
+        doc("Percent by which a delay is stretched at most, so that retries of many runs don't meet.", ge=0, le=100),
+    ] = 0
+
+
+class EnvVar(Record, frozen=True, kw_only=True):
+    """One environment variable: a text, or a reference as in a Pod."""
+
+    name: Annotated[str, doc("Name of the variable.", min_length=1, max_length=253)]
+    value: Annotated[Text, doc("Its text; ${…} holds CEL.")] | None = None
+    value_from: (
+        Annotated[
+            dict[str, Any], doc("A secretKeyRef, configMapKeyRef, fieldRef or resourceFieldRef, as in a Pod.", **FREE)
+        ]
+        | None
+    ) = None
+
+
+class Script(Record, frozen=True, kw_only=True):
+    """Source code that runs in an image. Python in adze's worker image unless told otherwise."""
+
+    source: Annotated[str, doc("The source, taken as it is: no ${…}.", min_length=1, max_length=131072)]
+    image: Annotated[Image, doc("Image that holds the interpreter. Default: adze's worker image (Python).")] | None = (
+        None
+    )
+    command: (
+        Annotated[
+            tuple[Text, ...],
+            doc("The interpreter; the path of the source is appended. Default: python3.", min_length=1, max_length=16),
+        ]
+        | None
+    ) = None
+
+
+class Defaults(Record, frozen=True, kw_only=True):
+    """Settings for every step that doesn't set them itself."""
+
+    image: Annotated[Image, doc("Image for container steps.")] | None = None
+    image_pull_policy: Annotated[PullPolicy, doc("Always, IfNotPresent or Never.")] | None = None
+    env: Annotated[
+        tuple[EnvVar, ...],
+        doc("Variables for every step; a step's own variable of the same name wins.", max_length=128),
+    ] = ()
+    resources: Annotated[dict[str, Any], doc("Requests and limits, as in a Pod.", **FREE)] | None = None
+    retries: Annotated[int, doc("Further attempts after a failed one.", ge=0, le=100)] | None = None
+    backoff: Annotated[Backoff, doc("The delay before a retry.")] | None = None
+    retry_when: Annotated[Expression, doc("CEL over attempt; false means that a failure is final.")] | None = None
+    timeout: Annotated[Duration, doc("Limit of one attempt, from the start of its container.")] | None = None
+    start_timeout: Annotated[Duration, doc("Limit from creation of the Pod to the start of its container.")] | None = (
+        None
+    )
+
+
+ONE_KIND = rule(
+    "has(self.script) != (has(self.image) || has(self.command) || has(self.args))",
+    "a step must have exactly one kind: script, or a container (image, command, args)",
+)
+NOT_OWN_PARENT = rule("!has(self.parents) || !(self.name in self.parents)", "a step must not be its own parent")
+
+
+class Step(Defaults, frozen=True, kw_only=True):
+    """A node of the graph. Exactly one kind: a container (`image`, `command`, `args`) or a `script`."""
+
+    name: Annotated[Name, doc("Unique in the workflow.")]
+    parents: Annotated[
+        tuple[Name, ...],
+        doc(
+            "Steps that must have succeeded before this one starts.",
+            **{"x-kubernetes-list-type": "set"},
+            max_length=200,
+        ),
+    ] = ()
+    when: Annotated[Expression, doc("CEL; false skips the step.")] | None = None
+    command: Annotated[tuple[Text, ...], doc("Entrypoint; ${…} holds CEL.", max_length=64)] | None = None
+    args: Annotated[tuple[Text, ...], doc("Arguments; ${…} holds CEL.", max_length=256)] | None = None
+    env_from: (
+        Annotated[
+            tuple[Annotated[dict[str, Any], doc("A secretRef or configMapRef.", **FREE)], ...],
+            doc("ConfigMaps and Secrets whose keys become variables, as in a Pod.", max_length=64),
+        ]
+        | None
+    ) = None
+    script: Annotated[Script, doc("Source code that runs in an image.")] | None = None
+    output: (
+        Annotated[dict[str, Any], doc("JSON Schema of the output; an attempt whose output breaks it fails.", **FREE)]
+        | None
+    ) = None
+
+
+STEP_RULES = {"x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT]}
+StepNode = Annotated[Step, doc("A step.", **STEP_RULES)]
