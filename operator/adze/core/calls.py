@@ -1,12 +1,14 @@
 """What a pass asks of the API server, and how it tells failures apart. The shell does these over HTTP."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
 from typing import Any
 
 from adze.core.draft import Notice
 from adze.core.model import Run, RunStatus
 from adze.core.pods import Pod
+from adze.core.slots import Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,38 @@ class DeletePod:
 
 
 @dataclass(frozen=True, slots=True)
+class ListSlots:
+    """Quorum LIST of the taken slots of a group, or of a whole namespace: dict of Slot by name."""
+
+    namespace: str
+    group: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSlot:
+    """Create a slot's Lease: Slot, or Problem(EXISTS, REFUSED…)."""
+
+    namespace: str
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepSlot:
+    """Touch a slot's Lease, if it still has the version that `slot` shows: Slot, or Problem(CONFLICT, NOT_FOUND)."""
+
+    slot: Slot
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FreeSlot:
+    """Delete a slot's Lease, if it still has the UID that `slot` shows, and its version where `unchanged`: None."""
+
+    slot: Slot
+    unchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteRun:
     """Delete the run, if it still has the UID and version that `run` shows: None, or a Problem."""
 
@@ -103,6 +137,10 @@ Call = (
     | OpenGate
     | Release
     | DeletePod
+    | ListSlots
+    | TakeSlot
+    | KeepSlot
+    | FreeSlot
     | DeleteRun
     | Say
 )

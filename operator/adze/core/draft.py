@@ -12,6 +12,7 @@ from adze.core.observed import Observed
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Node, Revision, Stage
+from adze.core.slots import Want
 
 REASON_LIMIT = 64
 MESSAGE_LIMIT = 1024
@@ -71,6 +72,8 @@ class Draft:
     ripe: datetime | None = None
     needs_pods: bool = False
     outputs_size: int | None = None
+    wants: list[Want] = field(default_factory=list)
+    start_time: datetime | None = None
 
     def put(self, status: StepStatus) -> None:
         """Set a step's status; it's written in this pass."""
@@ -85,6 +88,14 @@ class Draft:
         if status != self.steps[status.name]:
             self.steps[status.name] = status
             self.ripe = min(self.ripe or ripe, ripe)
+
+    @property
+    def ending(self) -> tuple[str, str] | None:
+        """Reason and message where the run is to end early: a user cancels it, or a newer run takes its place."""
+        if self.run.spec.cancel:
+            return verdict.CANCELLED, "the run was cancelled"
+        newer = self.run.status.superseded_by or (self.observed.dismissal and self.observed.dismissal.by)
+        return (verdict.SUPERSEDED, f"run {newer} took its place") if newer else None
 
     def wake_at(self, moment: datetime) -> None:
         """Plan again at that moment at the latest."""
@@ -153,7 +164,7 @@ class Draft:
 
 WITHDRAWN = frozenset(
     {
-        *(verdict.CANCELLED, verdict.DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"),
+        *(*verdict.EARLY, verdict.DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"),
         *("PodRejected", "NameCollision", "PodLost"),
     }
 )

@@ -27,6 +27,7 @@ from adze.core.calls import (
     DeletePod,
     DeleteRun,
     Failure,
+    FreeSlot,
     ListPods,
     OpenGate,
     Problem,
@@ -37,21 +38,23 @@ from adze.core.calls import (
     Say,
     WriteStatus,
 )
-from adze.core.model import Run, Workflow
+from adze.core.model import Metadata, Run, RunSpec, Workflow
 from adze.core.observed import Observed, Refusal
 from adze.core.planner import Plan
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Revision
+from adze.core.slots import Slot, Want
 from adze.core.values import Values
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass leaves behind: when to look again, and creates that were refused."""
+    """What a pass leaves behind: when to look again, creates that were refused, the slots wanted (None: as before)."""
 
     wake: datetime | None = None
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    wants: tuple[Want, ...] | None = None
 
 
 Steps = Generator[Sequence[Call], Sequence[Any], Pass]
@@ -96,7 +99,7 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
                 return Pass(wake=now + AGAIN, refusals=observed.refusals)
             observed = replace(observed, pods=listed, fresh=True)
         elif not hands.replan and not (plan.status and plan.status.phase.final):
-            return Pass(_soonest(plan.wake, hands.wake), observed.refusals)
+            return Pass(_soonest(plan.wake, hands.wake), observed.refusals, plan.wants)
     return Pass(now, observed.refusals)
 
 
@@ -180,6 +183,7 @@ class _Hands:
             yield from self._open(opening)
         others: list[Call] = [DeletePod(pod) for pod in chores.delete]
         others += [Release(pod) for pod in chores.release]
+        others += [FreeSlot(slot) for slot in chores.free]
         others += [Say(self.run, notice) for notice in plan.notices]
         if others:
             answers = yield others
@@ -263,8 +267,10 @@ class _Hands:
                 self._look_again()
 
 
-def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now: datetime) -> Steps:
-    """Let go of Pods whose run is gone or going, once a quorum GET has said so.
+def abandon(
+    namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now: datetime, slots: Sequence[Slot] = ()
+) -> Steps:
+    """Let go of Pods and slots whose run is gone or going, once a quorum GET has said so.
 
     Without a `name` no Pod has an owner any more: the run was deleted with `--cascade=orphan`. Such Pods may run on.
     """
@@ -280,4 +286,19 @@ def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now
         calls = [DeletePod(pod) for pod in pods if not pod.deleting and not pod.ended]
     calls += [Release(pod) for pod in pods if pod.held]
     answers = (yield calls) if calls else ()
+    if slots and all(pod.ended for pod in pods):
+        answers = [*answers, *(yield from _free_all(namespace, uid, slots))]
     return Pass(now + AGAIN if _unsettled(answers) else None)
+
+
+def _free_all(
+    namespace: str, uid: str, slots: Sequence[Slot]
+) -> Generator[Sequence[Call], Sequence[Any], Sequence[Any]]:
+    """Free the slots of a run that is gone, unless a Pod of it that nobody knew of may still run."""
+    gone = Run(metadata=Metadata(name="", namespace=namespace, uid=uid), spec=RunSpec())
+    (listed,) = yield [ListPods(gone)]
+    if isinstance(listed, Problem):
+        return [listed]
+    if not all(pod.ended for pod in listed.values()):
+        return [Problem(Failure.LATER, "PodsLeft", "its Pods have not ended")]
+    return (yield [FreeSlot(slot) for slot in slots])

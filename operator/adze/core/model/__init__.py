@@ -20,6 +20,7 @@ from adze.core.model.base import (
     doc,
     rule,
 )
+from adze.core.model.concurrency import MOST_SLOTS, Concurrency, RateLimit, Strategy
 from adze.core.model.run import Attempt, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
@@ -39,6 +40,7 @@ __all__ = [
     "API_VERSION",
     "FREE",
     "GROUP",
+    "MOST_SLOTS",
     "NAMED",
     "NOT_OWN_PARENT",
     "ONE_KIND",
@@ -47,6 +49,7 @@ __all__ = [
     "Attempt",
     "Backoff",
     "BackoffType",
+    "Concurrency",
     "Condition",
     "Defaults",
     "Duration",
@@ -58,6 +61,7 @@ __all__ = [
     "ObjectName",
     "Phase",
     "PullPolicy",
+    "RateLimit",
     "Record",
     "Retention",
     "Run",
@@ -67,6 +71,7 @@ __all__ = [
     "Step",
     "StepNode",
     "StepStatus",
+    "Strategy",
     "Text",
     "Time",
     "Workflow",

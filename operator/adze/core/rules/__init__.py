@@ -4,11 +4,13 @@ settle   what has ended is recorded first, so that no deadline takes a success a
 expire   then limits: cancel, the run's deadline, step timeouts
 notice   then news for people: what runs, why something waits
 advance  then what may start now, stage by stage
+hold     and what is in use stays wanted
 """
 
 from collections.abc import Callable
 
 from adze.core.draft import Draft
+from adze.core.rules.admit import hold
 from adze.core.rules.advance import advance
 from adze.core.rules.expire import expire
 from adze.core.rules.notice import notice
@@ -16,4 +18,4 @@ from adze.core.rules.settle import settle
 
 Rule = Callable[[Draft], None]
 
-RULES: tuple[Rule, ...] = (settle, expire, notice, advance)
+RULES: tuple[Rule, ...] = (settle, expire, notice, advance, hold)
