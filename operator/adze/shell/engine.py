@@ -20,6 +20,7 @@ from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.protocol import Pass
 from adze.shell import metrics
+from adze.shell.cluster import growing
 from adze.shell.driver import Driver
 
 log = structlog.get_logger()
@@ -80,6 +81,8 @@ class Engine:
         uid = run.metadata.uid
         known = self.runs.get(uid)
         if known and _version(known) >= _version(run):
+            if _version(known) == _version(run):
+                self.runs[uid] = run  # the watch keeps this one; two of each would be twice the memory
             return
         self.runs[uid] = run
         self.look(uid)
@@ -150,8 +153,7 @@ class Engine:
             result = await self._drive(self._steps(uid))
         except Exception:
             failures = self._failures[uid] = self._failures.get(uid, 0) + 1
-            first, longest = RETRY
-            self._wake(uid, self._clock() + timedelta(seconds=min(first * 2 ** (failures - 1), longest)))
+            self._wake(uid, self._clock() + timedelta(seconds=growing(RETRY, failures - 1)))
             metrics.failed_passes.inc()
             log.exception("a pass failed; the run is tried again", uid=uid, failures=failures)
             return
