@@ -135,6 +135,7 @@ class Replica:
         self.mind: Mind | None = None
         self.passes: dict[str, Pass] = {}
         self._seen: dict[str, Pod] = {}
+        self._seen_runs: set[str] = set()
         self._at = {"runs": 0, "pods": 0, "workflows": 0}
 
     # Life and death
@@ -143,6 +144,7 @@ class Replica:
         """A new process lists everything; `stale` is how many changes its lists lag behind."""
         self.mind = Mind(self.api, Policy())
         self._seen = {}
+        self._seen_runs = set()
         self.trace.say(self.name, f"starts{f', its lists lag by {stale}' if stale else ''}")
         self.goals["stale list after a crash"] += stale > 0
         self.relist("pods", stale)
@@ -174,24 +176,27 @@ class Replica:
     # Caches
 
     def relist(self, kind: str, stale: int = 0) -> None:
-        """A list replaces what a watch has told, as `shell.watch` and kopf do; `stale` lets it lag behind."""
+        """A list replaces what a watch has told, as `shell.watch` does; `stale` lets it lag behind."""
         assert self.mind is not None
         if kind == "runs":
-            history = self.api.run_history
-            self._at[kind] = position = max(0, len(history) - stale)
-            # kopf tells what is there; it doesn't tell what has vanished in between.
-            for run in history.at(position).values():
+            runs = self.api.run_history
+            self._at[kind] = position = max(0, len(runs) - stale)
+            listed = runs.at(position)
+            before, self._seen_runs = self._seen_runs, set(listed)
+            for uid in before - self._seen_runs:
+                self.mind.lose_run(uid)
+            for run in listed.values():
                 self.mind.see_run(run)
             return
         pods = self.api.pod_history
         self._at[kind] = position = max(0, len(pods) - stale)
         found = {uid: pod for uid, pod in pods.at(position).items() if names.RUN_UID in pod.metadata.labels}
-        before, self._seen = self._seen, found
-        for uid, pod in before.items():
+        before_pods, self._seen = self._seen, found
+        for uid, pod in before_pods.items():
             if uid not in found:
                 self.mind.see_pod(pod, None)
         for uid, pod in found.items():
-            old = before.get(uid)
+            old = before_pods.get(uid)
             if old is None or old.metadata.resource_version != pod.metadata.resource_version:
                 self.mind.see_pod(old, pod)
 
@@ -221,8 +226,10 @@ class Replica:
         if kind == "runs":
             old, run = self.api.run_history.changes[position]
             if run is not None:
+                self._seen_runs.add(run.metadata.uid)
                 self.mind.see_run(run)
             elif old is not None:
+                self._seen_runs.discard(old.metadata.uid)
                 self.mind.lose_run(old.metadata.uid)
         elif kind == "pods":
             self._pod_event(*self.api.pod_history.changes[position])

@@ -23,6 +23,7 @@ from adze.core.queues import Queues
 from adze.core.revision import InvalidWorkflow, Revision
 from adze.core.slots import Slot
 from adze.shell import metrics
+from adze.shell.cluster import growing
 from adze.shell.driver import Driver
 
 log = structlog.get_logger()
@@ -91,6 +92,8 @@ class Engine:
         uid = run.metadata.uid
         known = self.runs.get(uid)
         if known and _version(known) >= _version(run):
+            if _version(known) == _version(run):
+                self.runs[uid] = run  # the watch keeps this one; two of each would be twice the memory
             return
         self.runs[uid] = run
         self.look(uid)
@@ -215,8 +218,7 @@ class Engine:
             result = await self._drive(steps)
         except Exception:
             failures = self._failures[uid] = self._failures.get(uid, 0) + 1
-            first, longest = RETRY
-            self._wake(uid, self._clock() + timedelta(seconds=min(first * 2 ** (failures - 1), longest)))
+            self._wake(uid, self._clock() + timedelta(seconds=growing(RETRY, failures - 1)))
             metrics.failed_passes.inc()
             log.exception("a pass failed; it is made again", of=uid, failures=failures)
             return None
