@@ -15,22 +15,16 @@ from adze.core.pods import Pod
 from adze.core.revision import Node, Revision, Stage
 from adze.core.rules import retry
 from tests.sim.api import Api
+from tests.sim.slots import SlotLedger
+from tests.sim.violation import Violation
 
 INFRASTRUCTURE_BUDGET = 2
 """What the laboratory sets the budget of lost attempts to."""
 
-WITHDRAWN = frozenset({"Cancelled", "DeadlineExceeded", "Timeout", "StartTimeout", "InvalidImageName"})
+WITHDRAWN = frozenset({"Cancelled", "DeadlineExceeded", "Timeout", "StartTimeout", "InvalidImageName", "Superseded"})
 """Reasons of attempts that the operator ended, whatever their Pod did. The core's own set doesn't count here."""
 UNSEEN = frozenset({"PodRejected", "NameCollision"})
 """Reasons of attempts that failed since their Pod could not be made."""
-
-
-class Violation(Exception):
-    """A predicate that doesn't hold."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
 
 
 @dataclass(slots=True)
@@ -91,6 +85,7 @@ class Checker:
         self.api: Api | None = None
         self.accounts: dict[str, Account] = {}
         self._created: dict[str, int] = {}
+        self.slots = SlotLedger(self)
 
     @property
     def _now(self) -> int:
@@ -110,6 +105,7 @@ class Checker:
         else:
             account = self.accounts[new.metadata.uid]
             account.run = new
+            self.slots.run_changed(old, new)
             if new.status is not old.status:
                 self._status(account, old, new)
 
@@ -173,9 +169,9 @@ class Checker:
         if attempt.number != len(tries) + 1 or any(claim.closed is None for claim in tries):
             raise Violation("S3", f"{step.name} claimed attempt {attempt.number} after {len(tries)}")
         node = self._node(account, step.name)
-        if run.spec.cancel and node.stage is not Stage.FINALLY:
+        if (run.spec.cancel or run.status.superseded_by) and node.stage is not Stage.FINALLY:
             raise Violation("S10", f"{step.name} was claimed while the run was cancelled")
-        if run.spec.suspend and not run.spec.cancel:
+        if run.spec.suspend and not run.spec.cancel and not run.status.superseded_by:
             raise Violation("S10", f"{step.name} was claimed while the run was suspended")
         lost = sum(a.infrastructure for a in earlier)
         if len(earlier) - lost > (node.step.retries or 0) or lost > INFRASTRUCTURE_BUDGET:
@@ -297,6 +293,11 @@ class Checker:
                 )
         if account.ended is not None and not self.stripped:
             raise Violation("S24", f"the gate of {pod.name} was opened after the end of its run")
+        run = account.run
+        if run.spec.workflow_spec:
+            self.slots.opened(run, run.spec.workflow_spec.concurrency, "")
+        entries = self._node(account, claim.step).step.concurrency
+        self.slots.opened(run, entries, f"{claim.step}#{claim.attempt.number}")
         self.goals["gate opened after the claim was withdrawn"] += claim.closed is not None
         self.goals["gate opened after the run was deleted"] += account.dead is not None
 
@@ -324,6 +325,8 @@ class Checker:
         for run in self.api.runs.values():
             if not run.status.phase.final:
                 return Violation("L1", f"{run.metadata.name} is {run.status.phase.value} ({run.status.reason})")
+        if self.api.slots:
+            return Violation("L2", f"slots are left: {sorted(self.api.slots)}")
         for pod in self.api.pods.values():
             if RUN_UID not in pod.metadata.labels:
                 continue

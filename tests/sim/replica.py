@@ -15,11 +15,12 @@ from adze.core.calls import Failure, Problem
 from adze.core.model import Run
 from adze.core.pods import Pod
 from adze.core.policy import Policy
+from adze.core.slots import Slot
 from adze.shell.engine import Engine
-from tests.sim.api import NAMESPACE, Api
-from tests.sim.check import Violation
+from tests.sim.api import Api
 from tests.sim.driver import WRITES, Driver
 from tests.sim.trace import Trace
+from tests.sim.violation import Violation
 
 UNKNOWN = Problem(Failure.UNKNOWN, "Timeout", "no answer")
 Work = Coroutine[Any, Any, None]
@@ -136,7 +137,8 @@ class Replica:
         self.passes: dict[str, Pass] = {}
         self._seen: dict[str, Pod] = {}
         self._seen_runs: set[str] = set()
-        self._at = {"runs": 0, "pods": 0, "workflows": 0}
+        self._seen_slots: dict[str, Slot] = {}
+        self._at = {"runs": 0, "pods": 0, "workflows": 0, "slots": 0}
 
     # Life and death
 
@@ -145,9 +147,11 @@ class Replica:
         self.mind = Mind(self.api, Policy())
         self._seen = {}
         self._seen_runs = set()
+        self._seen_slots = {}
         self.trace.say(self.name, f"starts{f', its lists lag by {stale}' if stale else ''}")
         self.goals["stale list after a crash"] += stale > 0
         self.relist("pods", stale)
+        self.relist("slots", stale)
         self.mind.start()
         self.relist("runs", stale)
         self._at["workflows"] = len(self.api.workflow_history)
@@ -188,6 +192,17 @@ class Replica:
             for run in listed.values():
                 self.mind.see_run(run)
             return
+        if kind == "slots":
+            slots = self.api.slot_history
+            self._at[kind] = position = max(0, len(slots) - stale)
+            there = slots.at(position)
+            known, self._seen_slots = self._seen_slots, there
+            for uid, slot in known.items():
+                if uid not in there:
+                    self.mind.see_slot(slot, None)
+            for uid, slot in there.items():
+                self.mind.see_slot(known.get(uid), slot)
+            return
         pods = self.api.pod_history
         self._at[kind] = position = max(0, len(pods) - stale)
         found = {uid: pod for uid, pod in pods.at(position).items() if names.RUN_UID in pod.metadata.labels}
@@ -202,7 +217,7 @@ class Replica:
 
     def deliver(self, bits: int, count: int = 1) -> bool:
         """The watches bring the next changes; False where there are none."""
-        kinds = [kind for kind in ("pods", "runs", "workflows") if self._at[kind] < self._end(kind)]
+        kinds = [kind for kind in ("pods", "runs", "slots", "workflows") if self._at[kind] < self._end(kind)]
         if self.mind is None or self.frozen or not kinds:
             return False
         kind = kinds[bits % len(kinds)]
@@ -218,6 +233,7 @@ class Replica:
             "pods": self.api.pod_history,
             "runs": self.api.run_history,
             "workflows": self.api.workflow_history,
+            "slots": self.api.slot_history,
         }
         return len(histories[kind])
 
@@ -233,10 +249,17 @@ class Replica:
                 self.mind.lose_run(old.metadata.uid)
         elif kind == "pods":
             self._pod_event(*self.api.pod_history.changes[position])
+        elif kind == "slots":
+            old_slot, slot = self.api.slot_history.changes[position]
+            if slot is not None:
+                self._seen_slots[slot.metadata.uid] = slot
+            elif old_slot is not None:
+                self._seen_slots.pop(old_slot.metadata.uid, None)
+            self.mind.see_slot(old_slot, slot)
         else:
             _, workflow = self.api.workflow_history.changes[position]
             assert workflow is not None
-            self.mind.see_workflow(NAMESPACE, workflow.metadata.name)
+            self.mind.see_workflow(workflow)
 
     def _pod_event(self, before: Pod | None, after: Pod | None) -> None:
         assert self.mind is not None
@@ -254,7 +277,7 @@ class Replica:
 
     def repeat(self, bits: int) -> bool:
         """A watch brings a change for the second time."""
-        kind = ("pods", "runs")[bits % 2]
+        kind = ("pods", "runs", "slots")[bits % 3]
         if self.mind is None or self.frozen or self._at[kind] == 0:
             return False
         self._event(kind, self._at[kind] - 1)
@@ -262,7 +285,7 @@ class Replica:
 
     def lose(self, bits: int) -> bool:
         """A watch swallows a change; the next list will bring it."""
-        kind = ("pods", "runs")[bits % 2]
+        kind = ("pods", "runs", "slots")[bits % 3]
         if self.mind is None or self.frozen or self._at[kind] >= self._end(kind):
             return False
         self.trace.say(self.name, f"misses a change of {kind}")

@@ -1,18 +1,20 @@
 """Admission: one pass over the queues of a namespace. It takes Leases for those who come next, and nothing else.
 
-A run starts, in a pass of its own, once it's told that it has all its slots. Two rules keep that true while another
-replica looks at the same queues: a process relies only on Leases that it took or touched itself, and a Lease that was
-taken in vain is given back only if nobody has touched it since.
+A run starts in a pass of its own, once its slots are seen; and before the gate of a Pod opens, they are read once more
+(`core.protocol`). A slot that was taken in vain is given back in three steps: it's marked, then the run is read, and
+only if that doesn't claim the slot, the Lease goes. Of a claim that is followed by a read of the slot, and a mark that
+is followed by a read of the claim, at least one sees the other: so no Pod ever runs whose slot is given back.
 """
 
 from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from adze.core.calls import Call, Failure, FreeSlot, KeepSlot, ListSlots, Problem, TakeSlot
+from adze.core.calls import Call, Failure, FreeSlot, ListSlots, MarkSlot, Problem, ReadRun, TakeSlot
+from adze.core.model import Run
 from adze.core.protocol import AGAIN, Pass, Steps
 from adze.core.queues import Choice, Queues
-from adze.core.slots import lease
+from adze.core.slots import Slot, claimed, lease
 
 MAX_ROUNDS = 4
 REFUSED_AGAIN = timedelta(seconds=10)
@@ -25,22 +27,26 @@ def admit(queues: Queues, namespace: str, now: datetime, *, known: bool) -> Step
     if not known and not (yield from _list(queues, namespace, None)):
         return Pass(now + AGAIN)
     wake: datetime | None = None
+    listed: set[str] = set()
     for _ in range(MAX_ROUNDS):
-        choice = queues.choose(namespace)
+        choice = queues.choose(namespace, listed)
         if not choice:
             return Pass(wake)
-        calls: list[Call] = [
+        taking: list[Call] = [
             TakeSlot(namespace, lease(demand.run, demand.want, need, number, now))
             for demand, need, number in choice.take
         ]
-        calls += [KeepSlot(slot, now) for slot in choice.keep]
-        calls += [FreeSlot(slot, unchanged=True) for slot in choice.give_back]
-        answers = yield calls
+        answers = (yield taking) if taking else ()
         wake = _refused(queues, choice, answers, now) or wake
-        for group in _doubtful(choice, answers):
+        settled = yield from _give_back(choice.give_back)
+        doubtful = choice.doubt | _surprises([need.group for _, need, _ in choice.take], answers)
+        for group in sorted(doubtful):
             queues.spoil(namespace, group)
             if not (yield from _list(queues, namespace, group)):
                 return Pass(now + AGAIN)
+            listed.add(group)
+        if not settled:
+            return Pass(now + AGAIN)
     return Pass(now)
 
 
@@ -52,19 +58,38 @@ def _list(queues: Queues, namespace: str, group: str | None) -> Generator[Sequen
     return True
 
 
-def _doubtful(choice: Choice, answers: Sequence[Any]) -> list[str]:
+def _give_back(slots: Sequence[Slot]) -> Generator[Sequence[Call], Sequence[Any], bool]:
+    """Mark, read, then let go, or take the mark off again; whether all of it went well."""
+    if not slots:
+        return True
+    marks = yield [MarkSlot(slot, marked=True) for slot in slots]
+    marked = [answer for answer in marks if isinstance(answer, Slot)]
+    if not marked:
+        return False
+    runs = yield [ReadRun(slot.metadata.namespace, slot.run, slot.run_uid) for slot in marked]
+    ends: list[Call] = []
+    for slot, run in zip(marked, runs, strict=True):
+        # The slots of a run that is gone are freed with its Pods, by `protocol.abandon`.
+        if isinstance(run, Run) and run.metadata.uid == slot.run_uid:
+            ends.append(MarkSlot(slot, marked=False) if claimed(run, slot.holder) else FreeSlot(slot, unchanged=True))
+    answers = (yield ends) if ends else ()
+    return len(ends) == len(slots) and not any(isinstance(answer, Problem) for answer in answers)
+
+
+def _surprises(groups: Sequence[str], answers: Sequence[Any]) -> set[str]:
     """The groups of which something else is true than was believed."""
-    groups = [need.group for _, need, _ in choice.take]
-    groups += [slot.group for slot in (*choice.keep, *choice.give_back)]
     lasting = (Failure.REFUSED, Failure.LATER)
-    pairs = zip(groups, answers, strict=True)
-    return sorted({group for group, answer in pairs if isinstance(answer, Problem) and answer.failure not in lasting})
+    return {
+        group
+        for group, answer in zip(groups, answers, strict=True)
+        if isinstance(answer, Problem) and answer.failure not in lasting
+    }
 
 
 def _refused(queues: Queues, choice: Choice, answers: Sequence[Any], now: datetime) -> datetime | None:
     """Tell those whose Lease the API server takes from nobody; when to ask again."""
     wake = None
-    for (demand, need, _), answer in zip(choice.take, answers, strict=False):
+    for (demand, need, _), answer in zip(choice.take, answers, strict=True):
         if isinstance(answer, Problem) and answer.failure in (Failure.REFUSED, Failure.LATER):
             queues.refuse(demand, f"no Lease can be made: {answer.reason}: {answer.message}")
             queues.later(demand.run.metadata.namespace, need.group)

@@ -1,7 +1,6 @@
 """What a pass asks of the API server, and how it tells failures apart. The shell does these over HTTP."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import Enum
 from typing import Any
 
@@ -97,11 +96,18 @@ class TakeSlot:
 
 
 @dataclass(frozen=True, slots=True)
-class KeepSlot:
-    """Touch a slot's Lease, if it still has the version that `slot` shows: Slot, or Problem(CONFLICT, NOT_FOUND)."""
+class ReadSlot:
+    """Quorum GET of a slot's Lease: Slot, maybe another holder's, or Problem(NOT_FOUND)."""
 
     slot: Slot
-    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSlot:
+    """Mark a slot as about to be given back, or not: on the version that `slot` shows: Slot, or Problem(CONFLICT)."""
+
+    slot: Slot
+    marked: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +145,8 @@ Call = (
     | DeletePod
     | ListSlots
     | TakeSlot
-    | KeepSlot
+    | ReadSlot
+    | MarkSlot
     | FreeSlot
     | DeleteRun
     | Say

@@ -33,6 +33,7 @@ from adze.core.calls import (
     Problem,
     ReadPod,
     ReadRun,
+    ReadSlot,
     ReadWorkflow,
     Release,
     Say,
@@ -44,7 +45,7 @@ from adze.core.planner import Plan
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Revision
-from adze.core.slots import Slot, Want
+from adze.core.slots import Slot, Want, attempt_holder, needed
 from adze.core.values import Values
 
 
@@ -72,10 +73,10 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
     begun = run
     if run.status.workflow_spec is None:
         if run.status.phase.final:
-            return Pass()
+            return (yield from _let_go(run, observed, now))
         plan = yield from _begin(run, now)
         if plan.status is None or plan.status.workflow_spec is None:
-            return (yield from _wait(run, plan, now))
+            return (yield from _wait(run, plan, observed, now))
         # The frozen workflow and the first claims go out in one write.
         begun = msgspec.structs.replace(run, status=plan.status)
     revision = revisions.of_run(begun.status.revision or "", begun.status.workflow_spec or {})
@@ -115,15 +116,24 @@ def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], 
     return planner.begin(run, workflow, now)
 
 
-def _wait(run: Run, plan: Plan, now: datetime) -> Steps:
+def _let_go(run: Run, observed: Observed, now: datetime) -> Steps:
+    """A run that ended before it had begun may have slots."""
+    idle = planner.chores(run, observed, now).free
+    answers = (yield [FreeSlot(slot) for slot in idle]) if idle else ()
+    return Pass(now + AGAIN if _unsettled(answers) else None, wants=())
+
+
+def _wait(run: Run, plan: Plan, observed: Observed, now: datetime) -> Steps:
     """A run that doesn't begin, now or ever."""
     if plan.status is None:
-        return Pass(plan.wake)
+        return Pass(plan.wake, wants=())
     answer = yield from _on_version(run, WriteStatus(run, plan.status))
     if isinstance(answer, Problem):
         return Pass(now + AGAIN)
     yield [Say(run, notice) for notice in plan.notices]
-    return Pass(plan.wake)
+    if plan.status.phase.final:
+        return (yield from _let_go(answer, observed, now))
+    return Pass(plan.wake, wants=())
 
 
 def _on_version(run: Run, call: WriteStatus | DeleteRun) -> Generator[Sequence[Call], Sequence[Any], Any]:
@@ -180,7 +190,7 @@ class _Hands:
             ]
             opening += yield from self._created(chores.create, answers)
         if opening:
-            yield from self._open(opening)
+            yield from self._open(opening, plan.wants)
         others: list[Call] = [DeletePod(pod) for pod in chores.delete]
         others += [Release(pod) for pod in chores.release]
         others += [FreeSlot(slot) for slot in chores.free]
@@ -251,20 +261,45 @@ class _Hands:
         self.wake = _soonest(self.wake, self.refusals[pod].retry_at)
         self.replan |= before is None or before.reason != problem.reason
 
-    def _open(self, pods: Sequence[Pod]) -> Generator[Sequence[Call], Sequence[Any], None]:
-        """One read for all Pods of a wave, made after each of them was seen."""
-        (run,) = yield [_read(self.run)]
+    def _open(self, pods: Sequence[Pod], wants: Sequence[Want]) -> Generator[Sequence[Call], Sequence[Any], None]:
+        """One read for all Pods of a wave, and one for each slot that they need, made after each Pod was seen."""
+        slots = {pod.name: needed(wants, self.observed.slots, self._holder(pod)) for pod in pods}
+        pods = [pod for pod in pods if slots[pod.name] is not None]
+        if not pods:
+            return  # Their slots are being taken again: then there is another look.
+        asked = {slot.metadata.name: slot for pod in pods for slot in slots[pod.name] or ()}
+        run, *read = yield [_read(self.run), *(ReadSlot(slot) for slot in asked.values())]
+        held = {slot.metadata.name for slot in read if isinstance(slot, Slot) and _stands(asked, slot)}
         if isinstance(run, Problem):
             self._look_again()
             return
         if run.metadata.uid != self.run.metadata.uid:
             return
-        allowed = [pod for pod in pods if planner.may_start(run, pod)]
+        allowed = [
+            pod
+            for pod in pods
+            if planner.may_start(run, pod) and all(slot.metadata.name in held for slot in slots[pod.name] or ())
+        ]
+        if asked and len(allowed) < len(pods):
+            self._look_again()
         if allowed:
             answers = yield [OpenGate(pod) for pod in allowed]
             self.pods |= {answer.name: answer for answer in answers if not isinstance(answer, Problem)}
             if any(isinstance(answer, Problem) for answer in answers):
                 self._look_again()
+
+    def _holder(self, pod: Pod) -> str:
+        return next(
+            attempt_holder(status.name, attempt.number)
+            for status in self.run.status.steps
+            for attempt in status.attempts
+            if attempt.pod == pod.name
+        )
+
+
+def _stands(asked: Mapping[str, Slot], read: Slot) -> bool:
+    """Whether the Lease still is the slot that was asked for, and nobody is about to give it back."""
+    return read.metadata.uid == asked[read.metadata.name].metadata.uid and not read.marked
 
 
 def abandon(

@@ -5,12 +5,12 @@ is had twice is the API server's doing (`core.slots`), and what this memory beli
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from adze.core.model import Run
-from adze.core.slots import RUN, Dismissal, Need, Slot, Wait, Want
+from adze.core.slots import RUN, Dismissal, Need, Slot, Wait, Want, claimed
 from adze.core.strategies import STRATEGIES, Line, Member
 
 TOLD_AGAIN = timedelta(seconds=10)
@@ -52,7 +52,11 @@ class Group:
     def remove(self, slot: Slot) -> None:
         """A slot is free."""
         if known := self.slots.pop(slot.metadata.name, None):
-            self.held.pop((known.run_uid, known.holder), None)
+            key = (known.run_uid, known.holder)
+            self.held.pop(key, None)
+            # One holder may have two for a while, where two replicas took one each.
+            if other := next((slot for slot in self.slots.values() if (slot.run_uid, slot.holder) == key), None):
+                self.held[key] = other
 
     def free(self, limit: int, reserved: Iterable[int] = ()) -> Iterator[int]:
         """The numbers that may be taken now, smallest first.
@@ -64,21 +68,17 @@ class Group:
         beyond = sum(number >= limit for number in taken)
         return (number for number in range(limit - beyond) if number not in taken)
 
-    def beyond(self, reserved: Iterable[int]) -> int:
-        """A number for a holder that has lost its slot while others took what was free."""
-        return max([slot.number for slot in self.slots.values()] + [*reserved, -1]) + 1
-
 
 @dataclass(slots=True)
 class Choice:
-    """What admission does next: Leases to take, to make sure of, and to give back."""
+    """What admission does next: Leases to take and to give back; groups to list before anything else."""
 
     take: list[tuple[Demand, Need, int]] = field(default_factory=list)
-    keep: list[Slot] = field(default_factory=list)
     give_back: list[Slot] = field(default_factory=list)
+    doubt: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
-        return bool(self.take or self.keep or self.give_back)
+        return bool(self.take or self.give_back or self.doubt)
 
 
 class Queues:
@@ -88,8 +88,6 @@ class Queues:
         self._demands: dict[str, dict[str, Demand]] = {}
         self._groups: dict[Key, Group] = defaultdict(Group)
         self._held: dict[str, dict[str, Slot]] = defaultdict(dict)
-        self._mine: set[str] = set()
-        """UIDs of Leases that this process took, or made sure of: another may give back those that it took."""
         self._gone: dict[str, None] = {}
         self._dismissed: dict[str, Dismissal] = {}
         self._dirty: dict[str, set[str]] = defaultdict(set)
@@ -150,7 +148,6 @@ class Queues:
             if known is None or known.metadata.uid != meta.uid:
                 return
             group.remove(slot)
-            self._mine.discard(meta.uid)
             self._held[slot.run_uid].pop(meta.name, None)
             if not self._held[slot.run_uid]:
                 del self._held[slot.run_uid]
@@ -161,14 +158,8 @@ class Queues:
                 self._held[known.run_uid].pop(meta.name, None)
             group.put(new)
             self._held[new.run_uid][meta.name] = new
+            self._news.add(new.run_uid)
         self._dirty[meta.namespace].add(slot.group)
-
-    def own(self, slot: Slot) -> None:
-        """This process has taken the slot, or made sure of it."""
-        if slot.metadata.uid not in self._gone:
-            self._mine.add(slot.metadata.uid)
-            self.see(None, slot)
-            self._news.add(slot.run_uid)
 
     def listed(self, namespace: str, group: str | None, found: Mapping[str, Slot]) -> None:
         """A quorum LIST of a group's slots, or of a namespace's: what isn't in it is gone."""
@@ -236,7 +227,7 @@ class Queues:
         key = (demand.run.metadata.uid, demand.want.holder)
         for need in demand.want.needs:
             slot = self._groups[place, need.group].held.get(key)
-            if slot is None or slot.metadata.uid not in self._mine:
+            if slot is None or slot.marked:
                 return False
         return True
 
@@ -268,8 +259,8 @@ class Queues:
         demand.refused = message
         self._news.add(demand.run.metadata.uid)
 
-    def choose(self, namespace: str) -> Choice:
-        """Whom to admit, in every group of a namespace that has changed."""
+    def choose(self, namespace: str, listed: Container[str] = ()) -> Choice:
+        """Whom to admit, in every group of a namespace that has changed. `listed` groups are known for certain."""
         choice = Choice()
         reserved: dict[str, set[int]] = defaultdict(set)
         for name in sorted(self._dirty.pop(namespace, ())):
@@ -277,36 +268,28 @@ class Queues:
             if not group.members and not group.slots:
                 del self._groups[namespace, name]
                 continue
+            lost = [key for key, member in group.members.items() if member.want.running and key not in group.held]
+            if lost and name not in listed:
+                # It may only not be known here: to take another would be one too many.
+                choice.doubt.add(name)
+                continue
+            for key in lost:
+                self._take(choice, self._demand(key), reserved)
             self._tidy(choice, group)
             self._rank(choice, namespace, name, reserved)
         return choice
 
     def _tidy(self, choice: Choice, group: Group) -> None:
-        """Slots that another process took are made sure of; those that nobody wants any more are given back."""
+        """Slots that nobody wants any more, or whose giving back was broken off, are given back."""
         for slot in group.slots.values():
-            member = group.members.get((slot.run_uid, slot.holder))
-            if member and not member.want.running and slot.metadata.uid not in self._mine:
-                choice.keep.append(slot)
-            elif member is None and slot.metadata.uid in self._mine and self._unused(slot):
+            demands = self._demands.get(slot.run_uid)
+            run = next(iter(demands.values())).run if demands else None
+            unwanted = (slot.run_uid, slot.holder) not in group.members and run and not claimed(run, slot.holder)
+            if slot.marked or unwanted:
                 choice.give_back.append(slot)
-
-    def _unused(self, slot: Slot) -> bool:
-        """Whether the run is known, wants other things, and has never used the slot."""
-        demands = self._demands.get(slot.run_uid)
-        if not demands:
-            return False
-        run = next(iter(demands.values())).run
-        if slot.holder == RUN:
-            return run.status.start_time is None
-        step, _, number = slot.holder.rpartition("#")
-        status = next((status for status in run.status.steps if status.name == step), None)
-        return not (status and status.attempts and status.attempts[-1].number >= int(number))
 
     def _rank(self, choice: Choice, namespace: str, name: str, reserved: dict[str, set[int]]) -> None:
         group = self._groups[namespace, name]
-        for key, member in group.members.items():
-            if member.want.running and key not in group.held:
-                self._take(choice, self._demand(key), reserved)
         waiting = [member for key, member in group.members.items() if self._waits(key, member)]
         if not waiting and not any(member.want.running for member in group.members.values()):
             return
@@ -338,7 +321,7 @@ class Queues:
         """Who was not admitted holds nothing, and is told why."""
         slot = group.held.get((demand.run.metadata.uid, demand.want.holder))
         taking = any(known is demand for known, _, _ in choice.take)
-        if slot and not taking and slot.metadata.uid in self._mine and slot not in choice.give_back:
+        if slot and not taking and slot not in choice.give_back:
             choice.give_back.append(slot)
         if not demand.decided and not taking:
             demand.decided = True
@@ -366,8 +349,6 @@ class Queues:
             if key in group.held:
                 continue
             number = next(group.free(need.limit, reserved[need.group]), None)
-            if number is None and demand.want.running:
-                number = group.beyond(reserved[need.group])
             if number is None:
                 return False
             taken.append((demand, need, number))

@@ -6,7 +6,7 @@ same name, and the API server lets one have it: so holders never outnumber the l
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -39,10 +39,17 @@ class LeaseMetadata(msgspec.Struct, frozen=True, rename="camel"):
     annotations: Mapping[str, str] = {}
 
 
+class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """The part of a Lease's spec that adze reads."""
+
+    holder_identity: str = ""
+
+
 class Slot(msgspec.Struct, frozen=True):
     """A taken slot: the Lease as it was last seen."""
 
     metadata: LeaseMetadata
+    spec: LeaseSpec = LeaseSpec()
 
     @property
     def group(self) -> str:
@@ -56,8 +63,8 @@ class Slot(msgspec.Struct, frozen=True):
 
     @property
     def run(self) -> str:
-        """Name of that run, cut to a label's length."""
-        return self.metadata.labels.get(names.RUN, "")
+        """Name of that run."""
+        return self.spec.holder_identity.partition("/")[0]
 
     @property
     def holder(self) -> str:
@@ -68,6 +75,11 @@ class Slot(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """The key."""
         return self.metadata.annotations.get(names.KEY, "")
+
+    @property
+    def marked(self) -> bool:
+        """Whether it's about to be given back: nobody may rely on it."""
+        return names.GIVING_BACK in self.metadata.annotations
 
     @property
     def number(self) -> int:
@@ -124,6 +136,28 @@ class Dismissal:
     reason: str
     message: str
     by: str
+
+
+def claimed(run: Run, holder: str) -> bool:
+    """Whether the run has used the slots of a holder: it has started, or that attempt has been claimed."""
+    if holder == RUN:
+        return run.status.start_time is not None
+    step, _, number = holder.rpartition("#")
+    status = next((status for status in run.status.steps if status.name == step), None)
+    return bool(status and status.attempts and status.attempts[-1].number >= int(number))
+
+
+def needed(wants: Iterable[Want], held: Sequence[Slot], holder: str) -> list[Slot] | None:
+    """The slots by which a holder may run, its run's own among them; None if one isn't there."""
+    found: list[Slot] = []
+    for want in wants:
+        for need in want.needs if want.holder in (RUN, holder) else ():
+            mine = (need.group, want.holder)
+            slot = next((slot for slot in held if (slot.group, slot.holder) == mine and not slot.marked), None)
+            if slot is None:
+                return None
+            found.append(slot)
+    return found
 
 
 def attempt_holder(step: str, number: int) -> str:

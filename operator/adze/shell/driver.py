@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from adze.core import calls, names, slots
+from adze.core import calls, names
 from adze.core.calls import Failure, Problem
 from adze.core.model import API_VERSION, Run, Workflow
 from adze.core.pods import Pod
@@ -60,7 +60,8 @@ class Driver:
             calls.DeletePod: self._delete_pod,
             calls.ListSlots: self._list_slots,
             calls.TakeSlot: self._take_slot,
-            calls.KeepSlot: self._keep_slot,
+            calls.ReadSlot: self._read_slot,
+            calls.MarkSlot: self._mark_slot,
             calls.FreeSlot: self._free_slot,
             calls.DeleteRun: self._delete_run,
             calls.Say: self._say,
@@ -129,12 +130,13 @@ class Driver:
     async def _take_slot(self, call: calls.TakeSlot) -> Slot:
         return _slot(await self._cluster.call("POST", resource(LEASES, call.namespace, "leases"), call.manifest))
 
-    async def _keep_slot(self, call: calls.KeepSlot) -> Slot:
+    async def _read_slot(self, call: calls.ReadSlot) -> Slot:
+        return _slot(await self._cluster.call("GET", _lease_path(call.slot)))
+
+    async def _mark_slot(self, call: calls.MarkSlot) -> Slot:
         metadata = call.slot.metadata
-        body = {
-            "metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid},
-            "spec": {"renewTime": call.now.strftime(slots.MICROTIME)},
-        }
+        mark = {names.GIVING_BACK: "true" if call.marked else None}
+        body = {"metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid, "annotations": mark}}
         return _slot(await self._cluster.call("PATCH", _lease_path(call.slot), body, MERGE))
 
     async def _free_slot(self, call: calls.FreeSlot) -> None:

@@ -245,8 +245,7 @@ class Engine:
             if not known and not slots:
                 return None
             if not known:
-                some = slots[0]
-                return protocol.abandon(some.metadata.namespace, some.run, uid, (), now, slots)
+                return protocol.abandon(slots[0].metadata.namespace, slots[0].run, uid, (), now, slots)
             some = next(iter(known.values())).metadata
             owners = [owner for pod in known.values() for owner in pod.metadata.owner_references if owner.uid == uid]
             name = owners[0].name if owners else None
@@ -302,10 +301,9 @@ class Engine:
             if isinstance(call, calls.ReadRun) and call.uid != answer.metadata.uid:
                 self.lose_run(call.uid)
         elif isinstance(answer, Slot):
-            self._queues.own(answer)
-        elif isinstance(call, calls.FreeSlot):
-            if answer is None or (isinstance(answer, Problem) and answer.failure is Failure.NOT_FOUND):
-                self.see_slot(call.slot, None)
+            self._queues.see(None, answer)
+        elif isinstance(call, calls.FreeSlot) and answer is None:
+            self.see_slot(call.slot, None)
         elif isinstance(answer, Pod):
             uid = answer.metadata.labels.get(names.RUN_UID, "")
             # A Pod that its last finalizer has just left may be gone: the watch says so, this answer doesn't.
@@ -316,6 +314,8 @@ class Engine:
                 self.lose_run(call.run.metadata.uid)
             elif isinstance(call, calls.ReadRun):
                 self.lose_run(call.uid)
+            elif isinstance(call, calls.ReadSlot | calls.MarkSlot | calls.FreeSlot):
+                self.see_slot(call.slot, None)
             elif isinstance(call, calls.OpenGate | calls.Release | calls.DeletePod):
                 self.see_pod(call.pod, None)
         elif answer is None and isinstance(call, calls.DeleteRun):

@@ -19,10 +19,11 @@ from adze.core import names
 from adze.core.model import API_VERSION, GROUP, VERSION, Run, Workflow
 from adze.core.pods import Pod
 from adze.core.policy import Policy
+from adze.core.slots import Slot
 from adze.shell import kopf_settings, logs, probes
 from adze.shell import settings as settings_module
 from adze.shell.cluster import ApiError, Cluster, Credentials, resource, selector, text_of
-from adze.shell.driver import Driver
+from adze.shell.driver import LEASES, Driver
 from adze.shell.election import Elector
 from adze.shell.engine import Engine
 from adze.shell.release import release as release_all
@@ -50,7 +51,7 @@ class Operator:
         self.elector: Elector | None = None
 
     async def start(self, credentials: Credentials) -> None:
-        """Connect, watch runs and Pods, and begin to work once all are known."""
+        """Connect, watch runs, Pods and slots, and begin to work once all are known."""
         self.cluster = Cluster(credentials, agent=f"adze-operator/{__version__}")
         driver = Driver(self.cluster, self.settings.instance)
         if self.settings.lease:
@@ -62,9 +63,11 @@ class Operator:
         for namespace in self.settings.namespaces or (None,):
             pods = resource("v1", namespace, "pods")
             runs = resource(API_VERSION, namespace, "workflowruns")
+            leases = resource(LEASES, namespace, "leases")
             self.watches += [
                 Watch(self.cluster, pods, labels, Pod, _identity, self.engine.see_pod),
                 Watch(self.cluster, runs, "", Run, _identity, self._see_run),
+                Watch(self.cluster, leases, selector({names.SLOTS: None}), Slot, _identity, self.engine.see_slot),
             ]
         self.probes = await probes.serve_probes(self.settings.port, self.ready)
         posters = [driver.post_events() for _ in range(POSTERS)]
@@ -95,7 +98,7 @@ class Operator:
         await (self.elector.keep() if self.elector else asyncio.Event().wait())
 
     def ready(self) -> bool:
-        """Whether runs and Pods are known. A replica that waits for the Lease is ready too: it can take over."""
+        """Whether runs, Pods and slots are known. A replica that waits for the Lease is ready too: it can take over."""
         return bool(self.watches) and all(watch.synced.is_set() for watch in self.watches)
 
     async def stop(self) -> None:
@@ -114,7 +117,7 @@ class Operator:
             await self.cluster.close()
 
 
-def _identity(item: Pod | Run) -> tuple[str, str]:
+def _identity(item: Pod | Run | Slot) -> tuple[str, str]:
     return item.metadata.uid, item.metadata.resource_version
 
 
@@ -172,14 +175,16 @@ def registry(operator: Operator) -> kopf.OperatorRegistry:
     @kopf.on.event(GROUP, VERSION, "workflows", registry=handlers)
     async def see_workflow(event: Any, **_: Any) -> None:
         assert operator.engine is not None and operator.cluster is not None
+        metadata = event["object"]["metadata"]
         if event["type"] == "DELETED":
+            operator.engine.lose_workflow(metadata["namespace"], metadata["name"])
             return
         try:
             workflow = msgspec.convert(dict(event["object"]), Workflow)
         except (msgspec.ValidationError, RecursionError) as error:
-            log.error("a Workflow breaks its schema", workflow=event["object"]["metadata"]["name"], error=str(error))
+            log.error("a Workflow breaks its schema", workflow=metadata["name"], error=str(error))
             return
-        operator.engine.see_workflow(workflow.metadata.namespace, workflow.metadata.name)
+        operator.engine.see_workflow(workflow)
         try:
             await review(operator.cluster, workflow, operator.settings.instance)
         except ApiError as error:
