@@ -51,10 +51,11 @@ def admit(queues: Queues, namespace: str, now: datetime, *, known: bool) -> Step
 
 
 def _list(queues: Queues, namespace: str, group: str | None) -> Generator[Sequence[Call], Sequence[Any], bool]:
+    before = queues.known(namespace, group)
     (answer,) = yield [ListSlots(namespace, group)]
     if isinstance(answer, Problem):
         return False
-    queues.listed(namespace, group, answer)
+    queues.listed(before, answer)
     return True
 
 

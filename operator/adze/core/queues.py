@@ -81,6 +81,14 @@ class Choice:
         return bool(self.take or self.give_back or self.doubt)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was believed at a moment: slots, and UIDs of Leases that were deleted."""
+
+    slots: Sequence[Slot]
+    gone: frozenset[str]
+
+
 class Queues:
     """All queues of one operator process."""
 
@@ -161,13 +169,25 @@ class Queues:
             self._news.add(new.run_uid)
         self._dirty[meta.namespace].add(slot.group)
 
-    def listed(self, namespace: str, group: str | None, found: Mapping[str, Slot]) -> None:
-        """A quorum LIST of a group's slots, or of a namespace's: what isn't in it is gone."""
-        for (place, name), known in list(self._groups.items()):
-            if place == namespace and group in (None, name):
-                for slot in [slot for slot in known.slots.values() if slot.metadata.name not in found]:
-                    self.see(slot, None)
+    def known(self, namespace: str, group: str | None) -> Known:
+        """The slots of a group, or of a namespace, as far as this memory knows."""
+        slots = [
+            slot
+            for (place, name), known in self._groups.items()
+            if place == namespace and group in (None, name)
+            for slot in known.slots.values()
+        ]
+        return Known(slots, frozenset(self._gone))
+
+    def listed(self, before: Known, found: Mapping[str, Slot]) -> None:
+        """A quorum LIST has come: it overrules what was known before it was asked for, not what was learnt since."""
+        uids = {slot.metadata.uid for slot in found.values()}
+        for slot in before.slots:
+            if slot.metadata.uid not in uids:
+                self.see(slot, None)
         for slot in found.values():
+            if slot.metadata.uid in before.gone:
+                self._gone.pop(slot.metadata.uid, None)
             self.see(None, slot)
 
     # What a run's pass is told
@@ -291,14 +311,14 @@ class Queues:
     def _rank(self, choice: Choice, namespace: str, name: str, reserved: dict[str, set[int]]) -> None:
         group = self._groups[namespace, name]
         waiting = [member for key, member in group.members.items() if self._waits(key, member)]
-        if not waiting and not any(member.want.running for member in group.members.values()):
-            return
         waiting.sort(key=lambda member: member.order)
         holding = [
             member
             for key, member in group.members.items()
             if member.want.running or (key in group.held and not self._waits(key, member))
         ]
+        if not waiting and not holding:
+            return
         need = next(need for need in (waiting or holding)[-1].want.needs if need.group == name)
         free = sum(1 for _ in group.free(need.limit, reserved[name]))
         free += sum((member.uid, member.want.holder) in group.held for member in waiting)
@@ -313,6 +333,12 @@ class Queues:
                 group.turns[member.key] = self._turn
         for member in waiting:
             self._decided(choice, group, self._demand((member.uid, member.want.holder)))
+        for member in holding:
+            demand = self._demand((member.uid, member.want.holder))
+            if not member.want.running and not demand.decided:
+                # The slots were there before the want was: left from a process that is no more.
+                demand.decided = True
+                self._news.add(member.uid)
 
     def _waits(self, key: Key, member: Member) -> bool:
         return not (member.want.running or member.uid in self._dismissed or self._has_all(self._demand(key)))
