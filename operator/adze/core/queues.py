@@ -143,7 +143,7 @@ class Queues:
         self._dismissed.pop(run.metadata.uid, None)
 
     def see(self, old: Slot | None, new: Slot | None) -> None:
-        """A difference among the slots' Leases, as a watch, a list or an answer tells it."""
+        """A difference among the slots' Leases, as a watch tells it: in order, if late."""
         slot = new or old
         assert slot is not None
         meta = slot.metadata
@@ -159,15 +159,21 @@ class Queues:
             self._held[slot.run_uid].pop(meta.name, None)
             if not self._held[slot.run_uid]:
                 del self._held[slot.run_uid]
-        elif meta.uid in self._gone or (known and _version(known) >= _version(new)):
+        elif known and _version(known) >= _version(new):
             return
         else:
+            self._gone.pop(meta.uid, None)
             if known and known.run_uid != new.run_uid:
                 self._held[known.run_uid].pop(meta.name, None)
             group.put(new)
             self._held[new.run_uid][meta.name] = new
             self._news.add(new.run_uid)
         self._dirty[meta.namespace].add(slot.group)
+
+    def hear(self, answer: Slot) -> None:
+        """A slot as a call's answer shows it, which may come after the news of the slot's end."""
+        if answer.metadata.uid not in self._gone:
+            self.see(None, answer)
 
     def known(self, namespace: str, group: str | None) -> Known:
         """The slots of a group, or of a namespace, as far as this memory knows."""
@@ -186,9 +192,8 @@ class Queues:
             if slot.metadata.uid not in uids:
                 self.see(slot, None)
         for slot in found.values():
-            if slot.metadata.uid in before.gone:
-                self._gone.pop(slot.metadata.uid, None)
-            self.see(None, slot)
+            if slot.metadata.uid in before.gone or slot.metadata.uid not in self._gone:
+                self.see(None, slot)
 
     # What a run's pass is told
 

@@ -2,7 +2,7 @@
 
 The name of a Lease is its key's digest and a number below the limit. Two replicas that want the same place ask for the
 same name, and the API server lets one have it: so holders never outnumber the limit, whatever anybody believes
-(docs/adr/0006-slots-are-leases.md).
+(docs/adr/0024-slots-are-leases.md).
 """
 
 import re

@@ -301,7 +301,7 @@ class Engine:
             if isinstance(call, calls.ReadRun) and call.uid != answer.metadata.uid:
                 self.lose_run(call.uid)
         elif isinstance(answer, Slot):
-            self._queues.see(None, answer)
+            self._queues.hear(answer)
         elif isinstance(call, calls.FreeSlot) and answer is None:
             self.see_slot(call.slot, None)
         elif isinstance(answer, Pod):
