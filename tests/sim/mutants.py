@@ -25,6 +25,8 @@ from tests.sim.api import replace as changed
 from tests.sim.driver import Driver
 from tests.sim.episode import run, setting
 from tests.sim.laboratory import Patch, laboratory, patched
+from tests.sim.mutant import Mutant, chores_with
+from tests.sim.slot_mutants import SLOT_MUTANTS
 
 # `adze.core.rules` offers the functions of these names, not the modules.
 advance = import_module("adze.core.rules.advance")
@@ -193,11 +195,6 @@ def _manifest(**changes: Any) -> Any:
     return build
 
 
-def _chores(**changes: Any) -> Any:
-    original = planner.chores
-    return lambda *arguments: replace(original(*arguments), **changes)
-
-
 def _missing_is_lost() -> Any:
     original = settle._settle_missing
 
@@ -246,17 +243,6 @@ def _idle(*_: Any) -> protocol.Steps:
     yield []
 
 
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """A broken adze, the kind of episodes that should tell, and how many may be needed at most."""
-
-    name: str
-    patches: Callable[[], list[Patch]]
-    profile: str
-    episodes: int
-    driver: type[Driver] = Driver
-
-
 def _nothing() -> list[Patch]:
     return []
 
@@ -285,7 +271,7 @@ MUTANTS = (
         20000,
     ),
     Mutant("no attempt counts as withdrawn", lambda: [(draft, "WITHDRAWN", frozenset())], "closing", 20000),
-    Mutant("withdrawn Pods are not deleted", lambda: [(planner, "chores", _chores(delete=()))], "closing", 300),
+    Mutant("withdrawn Pods are not deleted", lambda: [(planner, "chores", chores_with(delete=()))], "closing", 300),
     Mutant("Pod names are not unique", _nothing, "frosty", 300, NamesRepeat),
     Mutant("Pod created before its claim", lambda: [(protocol, "reconcile", _around(create_first))], "frosty", 300),
     Mutant("retry while the old Pod lives", lambda: [(Draft, "over", lambda self, attempt: True)], "closing", 3000),
@@ -302,9 +288,10 @@ MUTANTS = (
         3000,
     ),
     Mutant("foreign Pods taken for ours", lambda: [(Pod, "owned_by", lambda self, uid: True)], "rough", 3000),
-    Mutant("Pods never let go", lambda: [(planner, "chores", _chores(release=()))], "rough", 300),
+    Mutant("Pods never let go", lambda: [(planner, "chores", chores_with(release=()))], "rough", 300),
     Mutant("Pods of dead runs never let go", lambda: [(protocol, "abandon", _idle)], "deleting", 300),
     Mutant("timers forgotten", lambda: [(protocol, "reconcile", _sleeper())], "rough", 300),
+    *SLOT_MUTANTS,
 )
 
 

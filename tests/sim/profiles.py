@@ -156,6 +156,20 @@ PROFILES = {
             queues=True,
             share=4,
         ),
+        # Two replicas that both admit, for runs that need two keys: what one takes the other finds in its way.
+        Profile(
+            "handover",
+            replicas=(2, 3),
+            runs=(2, 3),
+            sizes=(0,),
+            words=250,
+            weights={**{WATCH: 14, NODE: 20, CLOCK: 8}, **{"suspend": 4, "thaw": 8, "cancel": 1, "arrive": 3}},
+            faulty=300,
+            freezing=500,
+            crashing=5,
+            queues=True,
+            share=1,
+        ),
         # Finalizers are stripped by hand: a step may be doubled then, but every run still ends.
         Profile(
             "stripped",
