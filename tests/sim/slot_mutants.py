@@ -55,7 +55,5 @@ SLOT_MUTANTS = (
     Mutant("slot freed while its Pod ends", lambda: [(admit, "_idle", _closed_is_idle)], "queues", 3000),
     Mutant("slots of dead runs freed at once", lambda: [(protocol, "abandon", _free_at_once)], "queues", 3000),
     Mutant("slots never freed", lambda: [(planner, "chores", chores_with(free=()))], "queues", 300),
-    Mutant("surprises are not looked into", lambda: [(admission, "_surprises", lambda *_: set())], "queues", 3000),
     Mutant("nobody tells the admitted", lambda: [(Queues, "news", lambda self: set())], "queues", 300),
-    Mutant("what is unwanted is kept", lambda: [(Queues, "_tidy", lambda *_: None)], "queues", 3000),
 )
