@@ -48,16 +48,19 @@ from adze.core.values import Values
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass leaves behind: when to look again, and creates that were refused."""
+    """What a pass leaves behind: when to look again, and creates that were refused.
+
+    `again` asks for another pass because a call got a conflict or an unknown answer: soon, and later each time in a
+    row (`backoff.again`). The watch brings the newer object, normally sooner.
+    """
 
     wake: datetime | None = None
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    again: bool = False
 
 
 Steps = Generator[Sequence[Call], Sequence[Any], Pass]
 
-AGAIN = timedelta(seconds=1)
-"""Pause after a conflict or an unknown answer: the watch brings the newer object, normally sooner."""
 REFUSED_AGAIN = (timedelta(seconds=5), timedelta(minutes=1))
 """First and longest pause before a create that a quota refused is tried again."""
 MAX_ROUNDS = 4
@@ -71,8 +74,10 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         if run.status.phase.final:
             return Pass()
         plan = yield from _begin(run, now)
+        if plan is None:
+            return Pass(again=True)
         if plan.status is None or plan.status.workflow_spec is None:
-            return (yield from _wait(run, plan, now))
+            return (yield from _wait(run, plan))
         # The frozen workflow and the first claims go out in one write.
         begun = msgspec.structs.replace(run, status=plan.status)
     revision = revisions.of_run(begun.status.revision or "", begun.status.workflow_spec or {})
@@ -80,11 +85,11 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         plan = planner.plan(begun, revision, observed, now, policy)
         if plan.expired:
             answer = yield from _on_version(run, DeleteRun(run))
-            return Pass(now + AGAIN if _unsettled([answer]) else None)
+            return Pass(again=_unsettled([answer]))
         if plan.status is not None:
             answer = yield from _on_version(run, WriteStatus(run, plan.status))
             if isinstance(answer, Problem):
-                return Pass(wake=now + AGAIN, refusals=observed.refusals)
+                return Pass(refusals=observed.refusals, again=True)
             run = begun = answer
             observed = replace(observed, fresh=False)
         hands = _Hands(run, revision, observed, now, policy)
@@ -93,32 +98,33 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         if plan.needs_pods:
             (listed,) = yield [ListPods(run)]
             if isinstance(listed, Problem):
-                return Pass(wake=now + AGAIN, refusals=observed.refusals)
+                return Pass(refusals=observed.refusals, again=True)
             observed = replace(observed, pods=listed, fresh=True)
         elif not hands.replan and not (plan.status and plan.status.phase.final):
-            return Pass(_soonest(plan.wake, hands.wake), observed.refusals)
+            return Pass(_soonest(plan.wake, hands.wake), observed.refusals, hands.again)
     return Pass(now, observed.refusals)
 
 
-def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan]:
+def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan | None]:
+    """The first plan of a run; None if its Workflow could not be read."""
     workflow: Workflow | None = None
     if run.spec.workflow is not None:
         (answer,) = yield [ReadWorkflow(run.metadata.namespace, run.spec.workflow)]
         if isinstance(answer, Problem):
             if answer.failure is not Failure.NOT_FOUND:
-                return Plan(wake=now + AGAIN)
+                return None
         else:
             workflow = answer
     return planner.begin(run, workflow, now)
 
 
-def _wait(run: Run, plan: Plan, now: datetime) -> Steps:
+def _wait(run: Run, plan: Plan) -> Steps:
     """A run that doesn't begin, now or ever."""
     if plan.status is None:
         return Pass(plan.wake)
     answer = yield from _on_version(run, WriteStatus(run, plan.status))
     if isinstance(answer, Problem):
-        return Pass(now + AGAIN)
+        return Pass(again=True)
     yield [Say(run, notice) for notice in plan.notices]
     return Pass(plan.wake)
 
@@ -162,10 +168,8 @@ class _Hands:
             pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not observed.pod(pod, owner)
         }
         self.wake: datetime | None = None
+        self.again = False
         self.replan = False
-
-    def _look_again(self) -> None:
-        self.wake = _soonest(self.wake, self.now + AGAIN)
 
     def do(self, plan: Plan) -> Generator[Sequence[Call], Sequence[Any], None]:
         """Create, then open the gates that the run still stands behind; what nobody waits for comes last."""
@@ -184,8 +188,7 @@ class _Hands:
         if others:
             answers = yield others
             self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Pod)}
-            if _unsettled(answers):
-                self._look_again()
+            self.again |= _unsettled(answers)
         self.wake = _soonest(self.wake, chores.wake)
 
     def _manifest(self, pod: str) -> dict[str, Any]:
@@ -218,12 +221,12 @@ class _Hands:
             answers = yield [ReadPod(self.run.metadata.namespace, name) for name in existing]
             for name, answer in zip(existing, answers, strict=True):
                 if isinstance(answer, Problem):
-                    self._look_again()
+                    self.again = True
                 elif answer.owned_by(self.run.metadata.uid):
                     self.pods[name] = answer
                     pods += [answer] if answer.gated and not answer.deleting else []
                     if answer.deleting:
-                        self._look_again()
+                        self.again = True
                 else:
                     self._refused(name, Problem(Failure.REFUSED, "NameCollision", f"Pod {name} belongs to another"))
         return pods
@@ -231,7 +234,7 @@ class _Hands:
     def _refused(self, pod: str, problem: Problem) -> None:
         """Remember a refusal, so that the next plan shows it, and so that it isn't asked for again at once."""
         if problem.failure in (Failure.UNKNOWN, Failure.CONFLICT):
-            self._look_again()
+            self.again = True
             return
         before = self.refusals.get(pod)
         first, longest = REFUSED_AGAIN
@@ -251,7 +254,7 @@ class _Hands:
         """One read for all Pods of a wave, made after each of them was seen."""
         (run,) = yield [_read(self.run)]
         if isinstance(run, Problem):
-            self._look_again()
+            self.again = True
             return
         if run.metadata.uid != self.run.metadata.uid:
             return
@@ -259,11 +262,10 @@ class _Hands:
         if allowed:
             answers = yield [OpenGate(pod) for pod in allowed]
             self.pods |= {answer.name: answer for answer in answers if not isinstance(answer, Problem)}
-            if any(isinstance(answer, Problem) for answer in answers):
-                self._look_again()
+            self.again |= any(isinstance(answer, Problem) for answer in answers)
 
 
-def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now: datetime) -> Steps:
+def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod]) -> Steps:
     """Let go of Pods whose run is gone or going, once a quorum GET has said so.
 
     Without a `name` no Pod has an owner any more: the run was deleted with `--cascade=orphan`. Such Pods may run on.
@@ -274,10 +276,10 @@ def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now
         (run,) = yield [ReadRun(namespace, name, uid)]
         if isinstance(run, Problem):
             if run.failure is not Failure.NOT_FOUND:
-                return Pass(now + AGAIN)
+                return Pass(again=True)
         elif run.metadata.uid == uid and run.metadata.deletion_timestamp is None:
-            return Pass(now + AGAIN)
+            return Pass(again=True)
         calls = [DeletePod(pod) for pod in pods if not pod.deleting and not pod.ended]
     calls += [Release(pod) for pod in pods if pod.held]
     answers = (yield calls) if calls else ()
-    return Pass(now + AGAIN if _unsettled(answers) else None)
+    return Pass(again=_unsettled(answers))

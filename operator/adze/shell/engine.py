@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from adze.core import calls, names, pods, protocol, retention
+from adze.core import backoff, calls, names, pods, protocol, retention
 from adze.core.calls import Call, Failure, Problem
 from adze.core.model import Run
 from adze.core.observed import Observed, Refusal
@@ -58,6 +58,7 @@ class Engine:
         self._dirty: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failures: dict[str, int] = {}
+        self._again: dict[str, int] = {}
         self._finished: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._running = False
 
@@ -160,26 +161,34 @@ class Engine:
         self._failures.pop(uid, None)
         if result is not None:
             self._refusals[uid] = dict(result.refusals)
-            self._wake(uid, result.wake)
+            self._wake(uid, self._soonest(uid, result))
         await self._enforce_retention(uid)
+
+    def _soonest(self, uid: str, result: Pass) -> datetime | None:
+        """When to look again: at the pass's own moment, or sooner if it has to be made again."""
+        if not result.again:
+            self._again.pop(uid, None)
+            return result.wake
+        count = self._again[uid] = self._again.get(uid, 0) + 1
+        moment = self._clock() + backoff.again(count, uid)
+        return min(result.wake or moment, moment)
 
     def _steps(self, uid: str) -> protocol.Steps | None:
         run = self.runs.get(uid)
         known = self._pods.get(uid, {})
-        now = self._clock()
         if run is None or run.metadata.deletion_timestamp:
             if not known:
                 return None
             some = next(iter(known.values())).metadata
             owners = [owner for pod in known.values() for owner in pod.metadata.owner_references if owner.uid == uid]
             name = owners[0].name if owners else None
-            return protocol.abandon(some.namespace, name, uid, list(known.values()), now)
+            return protocol.abandon(some.namespace, name, uid, list(known.values()))
         observed = Observed(
             pods=dict(known),
             vanished=frozenset(self._vanished.get(uid, ())),
             refusals=self._refusals.get(uid, {}),
         )
-        return protocol.reconcile(run, observed, now, self._policy)
+        return protocol.reconcile(run, observed, self._clock(), self._policy)
 
     async def _drive(self, steps: protocol.Steps | None) -> Pass | None:
         if steps is None:
