@@ -180,7 +180,8 @@ def test_a_pod_of_somebody_else_under_our_name_fails_the_step() -> None:
     talk = reconcile(run(ONE))
     name = talk.call(WriteStatus).status.steps[0].attempts[0].pod
     talk.accept().answer(EXISTS).answer(pod(name, owner="somebody"))
-    status = talk.call(WriteStatus).status
+    assert talk.kinds == ["ListPods"]
+    status = talk.accept().call(WriteStatus).status
     assert (status.steps[0].phase, status.steps[0].reason) == ("Failed", "NameCollision")
     assert name in (status.steps[0].message or "")
     talk.accept()
@@ -196,4 +197,4 @@ def test_a_foreign_pod_with_our_labels_fails_the_step_too() -> None:
     talk = reconcile(subject, pods=named([foreign]))
     assert talk.kinds == ["CreatePod"]
     talk.answer(EXISTS).answer(foreign)
-    assert talk.call(WriteStatus).status.steps[0].reason == "NameCollision"
+    assert talk.accept().call(WriteStatus).status.steps[0].reason == "NameCollision"

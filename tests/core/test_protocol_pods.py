@@ -103,12 +103,24 @@ def test_a_refusal_is_forgotten_once_the_pod_is_there() -> None:
 
 def test_a_rejected_pod_fails_its_step_in_the_same_pass() -> None:
     talk = reconcile(claimed(ONE)).answer(REJECTED)
-    status = talk.call(WriteStatus).status
+    assert talk.kinds == ["ListPods"], "another process may have created it"
+    status = talk.accept().call(WriteStatus).status
     assert (status.steps[0].phase, status.steps[0].reason) == ("Failed", "PodRejected")
     assert status.steps[0].message == REJECTED.message
     while "ListPods" not in talk.kinds:
         talk.accept()
     assert talk.accept().call(WriteStatus).status.phase == "Failed", "once a LIST has shown that there is no such Pod"
+
+
+def test_a_pod_that_another_process_has_created_is_not_rejected() -> None:
+    subject = claimed(ONE)
+    theirs = pod(pod_name(subject, "a"))
+    talk = reconcile(subject).answer(REJECTED).answer(named([theirs]))
+    assert talk.kinds == ["ReadRun"]
+    talk.answer(subject).answer(opened(theirs))
+    assert talk.result is not None
+    assert talk.result.refusals == {}
+    assert "WriteStatus" not in talk.heard
 
 
 def test_a_new_refusal_beside_an_old_one_is_shown_at_once() -> None:
@@ -119,7 +131,9 @@ def test_a_new_refusal_beside_an_old_one_is_shown_at_once() -> None:
         talk.accept()
     assert talk.kinds == ["CreatePod", "CreatePod"]
     talk.answer(REJECTED, QUOTA)
-    assert talk.call(WriteStatus).status.steps[0].reason == "PodRejected"
+    while "ListPods" not in talk.kinds:
+        talk.accept()
+    assert talk.accept().call(WriteStatus).status.steps[0].reason == "PodRejected"
 
 
 def test_a_pod_created_in_this_pass_is_not_created_again_because_another_was_refused() -> None:

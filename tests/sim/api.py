@@ -65,6 +65,8 @@ class Api:
         self.rejecting = False
         self.checks_version = True
         self.refused: set[str] = set()
+        self.born: dict[str, int] = {}
+        """Revisions at which the Pods, by UID, were made."""
         self._run_changed = run_changed
         self._pod_changed = pod_changed
         self._graceless: set[str] = set()
@@ -189,6 +191,7 @@ class Api:
         pod = Pod(metadata=metadata, spec=PodSpec(scheduling_gates=gates))
         self.pods[pod.metadata.uid] = pod
         self.pod_uids[name] = pod.metadata.uid
+        self.born[pod.metadata.uid] = self.revision
         self._tell_pod(None, pod)
         return pod
 
