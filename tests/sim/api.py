@@ -164,15 +164,16 @@ class Api:
     def create_pod(self, manifest: dict[str, Any], *, unique: bool = True) -> Pod | Problem:
         """Create if absent. `unique` False is a mutant's API server, where names may repeat."""
         name = manifest["metadata"]["name"]
-        if unique and name in self.pod_uids:
-            if not self.pods[self.pod_uids[name]].metadata.labels:
-                self.refused.add(name)
-            return EXISTS
+        # Admission comes before the name is looked up.
         if self.rejecting:
             self.refused.add(name)
             return REJECTED
         if self.quota:
             return QUOTA
+        if unique and name in self.pod_uids:
+            if not self.pods[self.pod_uids[name]].metadata.labels:
+                self.refused.add(name)
+            return EXISTS
         meta = manifest["metadata"]
         metadata = PodMetadata(
             name=name,
