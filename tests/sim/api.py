@@ -74,6 +74,8 @@ class Api:
         self.rejecting = False
         self.checks_version = True
         self.refused: set[str] = set()
+        self.born: dict[str, int] = {}
+        """Revisions at which the Pods, by UID, were made."""
         self._run_changed = run_changed
         self._pod_changed = pod_changed
         self._slot_changed = slot_changed
@@ -232,15 +234,16 @@ class Api:
     def create_pod(self, manifest: dict[str, Any], *, unique: bool = True) -> Pod | Problem:
         """Create if absent. `unique` False is a mutant's API server, where names may repeat."""
         name = manifest["metadata"]["name"]
-        if unique and name in self.pod_uids:
-            if not self.pods[self.pod_uids[name]].metadata.labels:
-                self.refused.add(name)
-            return EXISTS
+        # Admission comes before the name is looked up.
         if self.rejecting:
             self.refused.add(name)
             return REJECTED
         if self.quota:
             return QUOTA
+        if unique and name in self.pod_uids:
+            if not self.pods[self.pod_uids[name]].metadata.labels:
+                self.refused.add(name)
+            return EXISTS
         meta = manifest["metadata"]
         metadata = PodMetadata(
             name=name,
@@ -259,6 +262,7 @@ class Api:
         pod = Pod(metadata=metadata, spec=PodSpec(scheduling_gates=gates))
         self.pods[pod.metadata.uid] = pod
         self.pod_uids[name] = pod.metadata.uid
+        self.born[pod.metadata.uid] = self.revision
         self._tell_pod(None, pod)
         return pod
 

@@ -71,6 +71,16 @@ def _begun(pod: Pod) -> bool:
     return state.running is not None or (state.terminated is not None and state.terminated.started_at is not None)
 
 
+def check_refusals(api: Api, before: Run, after: Run, since: int) -> None:
+    """S7: a pass records no attempt as refused whose Pod stood when the pass began: another's create had succeeded."""
+    was_open = {attempt.pod for step in before.status.steps if (attempt := step.open_attempt)}
+    refused = [attempt.pod for step in after.status.steps for attempt in step.attempts if attempt.reason in UNSEEN]
+    for name in was_open.intersection(refused):
+        pod = api.pod(name)
+        if isinstance(pod, Pod) and pod.owned_by(after.metadata.uid) and api.born[pod.metadata.uid] <= since:
+            raise Violation("S7", f"{name} was recorded as refused and stood already")
+
+
 def _facts(attempt: Attempt) -> tuple[object, ...]:
     """What of a closed attempt never changes. Its message may be shortened to make room."""
     return attempt.number, attempt.exit_code, attempt.reason, attempt.finish_time, attempt.infrastructure
@@ -220,7 +230,7 @@ class Checker:
             assert self.api is not None
             if attempt.pod not in self.api.refused:
                 raise Violation("S7", f"{attempt.pod} was recorded as {attempt.reason} and nobody had refused it")
-            # Refused to one replica and granted to another: not exact, and safe, as the Pod is listed and deleted.
+            # Refused to one replica and granted to another after the LIST: safe, as the Pod is listed and deleted.
             self.goals["refused here, started there"] += bool(claim.opened)
             return
         recorded = (attempt.exit_code, attempt.infrastructure)

@@ -227,6 +227,19 @@ def _forgetful_outcome() -> Any:
     return settle_outcome
 
 
+def _rash() -> Any:
+    original = settle._settle_missing
+
+    def settle_missing(this: Draft, node: Any, attempt: Attempt) -> None:
+        refusal = this.observed.refusals.get(attempt.pod)
+        if refusal and refusal.lasting:
+            settle._close(this, node, attempt, refusal.reason, refusal.message)
+        else:
+            original(this, node, attempt)
+
+    return settle_missing
+
+
 def _unknown_is_refused() -> Any:
     original = protocol._Hands._refused
 
@@ -276,6 +289,7 @@ MUTANTS = (
     Mutant("Pod created before its claim", lambda: [(protocol, "reconcile", _around(create_first))], "frosty", 300),
     Mutant("retry while the old Pod lives", lambda: [(Draft, "over", lambda self, attempt: True)], "closing", 3000),
     Mutant("missing Pod is a failure at once", lambda: [(settle, "_settle_missing", _missing_is_lost())], "stale", 300),
+    Mutant("a refusal is recorded without a fresh LIST", lambda: [(settle, "_settle_missing", _rash())], "rough", 3000),
     Mutant("backoff ignored", lambda: [(retry, "delay", lambda *_: timedelta(0))], "rough", 300),
     Mutant("parents ignored", lambda: [(advance, "_reachable", lambda *_: True)], "rough", 300),
     Mutant("one retry too many", lambda: [(retry, "close", _one_more_retry())], "rough", 300),

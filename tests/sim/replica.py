@@ -18,6 +18,7 @@ from adze.core.policy import Policy
 from adze.core.slots import Slot
 from adze.shell.engine import Engine
 from tests.sim.api import Api
+from tests.sim.check import check_refusals
 from tests.sim.driver import WRITES, Driver
 from tests.sim.trace import Trace
 from tests.sim.violation import Violation
@@ -110,9 +111,10 @@ class Mind(Engine):
 
 @dataclass(slots=True)
 class Pass:
-    """A pass that is under way: the batch of calls it waits for."""
+    """A pass that is under way since a revision: the batch of calls it waits for."""
 
     work: Work
+    since: int
     batch: Sequence[calls.Call] = ()
     answers: list[Any] = field(default_factory=list)
     todo: list[int] = field(default_factory=list)
@@ -311,7 +313,7 @@ class Replica:
         work = self.passes.get(uid)
         if work is None:
             assert self.mind is not None
-            work = self.passes[uid] = Pass(self.mind.begin(uid))
+            work = self.passes[uid] = Pass(self.mind.begin(uid), self.api.revision)
             self._resume(uid, work, None)
             return None
         assert self.mind is not None
@@ -323,6 +325,8 @@ class Replica:
             self.trace.call(self.name, call, answer, "the answer arrives")
         else:
             answer = self._perform(call, mode)
+            if isinstance(call, calls.WriteStatus) and isinstance(answer, Run):
+                check_refusals(self.api, call.run, answer, work.since)
             work.blurred |= mode is Mode.AMBIGUOUS and isinstance(call, calls.CreatePod)
             if mode is Mode.SLOW:
                 self.goals["slow answer"] += 1

@@ -12,7 +12,7 @@ from typing import Any
 
 from adze.core.calls import Call, Failure, FreeSlot, ListSlots, MarkSlot, Problem, ReadRun, TakeSlot
 from adze.core.model import Run
-from adze.core.protocol import AGAIN, Pass, Steps
+from adze.core.protocol import Pass, Steps
 from adze.core.queues import Choice, Queues
 from adze.core.slots import Slot, claimed, lease
 
@@ -25,7 +25,7 @@ def admit(queues: Queues, namespace: str, now: datetime, *, known: bool) -> Step
     """Admit whom the strategies choose, until nothing more is free. `known` is False in a process's first pass."""
     queues.due(namespace)
     if not known and not (yield from _list(queues, namespace, None)):
-        return Pass(now + AGAIN)
+        return Pass(again=True)
     wake: datetime | None = None
     listed: set[str] = set()
     for _ in range(MAX_ROUNDS):
@@ -43,10 +43,10 @@ def admit(queues: Queues, namespace: str, now: datetime, *, known: bool) -> Step
         for group in sorted(doubtful):
             queues.spoil(namespace, group)
             if not (yield from _list(queues, namespace, group)):
-                return Pass(now + AGAIN)
+                return Pass(wake, again=True)
             listed.add(group)
         if not settled:
-            return Pass(now + AGAIN)
+            return Pass(wake, again=True)
     return Pass(now)
 
 

@@ -51,17 +51,20 @@ from adze.core.values import Values
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass leaves behind: when to look again, creates that were refused, the slots wanted (None: as before)."""
+    """What a pass leaves behind: when to look again, creates that were refused, the slots wanted (None: as before).
+
+    `again` asks for another pass because a call got a conflict or an unknown answer: soon, and later each time in a
+    row (`backoff.again`). The watch brings the newer object, normally sooner.
+    """
 
     wake: datetime | None = None
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    again: bool = False
     wants: tuple[Want, ...] | None = None
 
 
 Steps = Generator[Sequence[Call], Sequence[Any], Pass]
 
-AGAIN = timedelta(seconds=1)
-"""Pause after a conflict or an unknown answer: the watch brings the newer object, normally sooner."""
 REFUSED_AGAIN = (timedelta(seconds=5), timedelta(minutes=1))
 """First and longest pause before a create that a quota refused is tried again."""
 MAX_ROUNDS = 4
@@ -75,6 +78,8 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         if run.status.phase.final:
             return (yield from _let_go(run, observed, now))
         plan = yield from _begin(run, now)
+        if plan is None:
+            return Pass(again=True)
         if plan.status is None or plan.status.workflow_spec is None:
             return (yield from _wait(run, plan, observed, now))
         # The frozen workflow and the first claims go out in one write.
@@ -84,11 +89,11 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         plan = planner.plan(begun, revision, observed, now, policy)
         if plan.expired:
             answer = yield from _on_version(run, DeleteRun(run))
-            return Pass(now + AGAIN if _unsettled([answer]) else None)
+            return Pass(again=_unsettled([answer]))
         if plan.status is not None:
             answer = yield from _on_version(run, WriteStatus(run, plan.status))
             if isinstance(answer, Problem):
-                return Pass(wake=now + AGAIN, refusals=observed.refusals)
+                return Pass(refusals=observed.refusals, again=True)
             run = begun = answer
             observed = replace(observed, fresh=False)
         hands = _Hands(run, revision, observed, now, policy)
@@ -97,20 +102,21 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         if plan.needs_pods:
             (listed,) = yield [ListPods(run)]
             if isinstance(listed, Problem):
-                return Pass(wake=now + AGAIN, refusals=observed.refusals)
+                return Pass(refusals=observed.refusals, again=True)
             observed = replace(observed, pods=listed, fresh=True)
         elif not hands.replan and not (plan.status and plan.status.phase.final):
-            return Pass(_soonest(plan.wake, hands.wake), observed.refusals, plan.wants)
+            return Pass(_soonest(plan.wake, hands.wake), observed.refusals, hands.again, plan.wants)
     return Pass(now, observed.refusals)
 
 
-def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan]:
+def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan | None]:
+    """The first plan of a run; None if its Workflow could not be read."""
     workflow: Workflow | None = None
     if run.spec.workflow is not None:
         (answer,) = yield [ReadWorkflow(run.metadata.namespace, run.spec.workflow)]
         if isinstance(answer, Problem):
             if answer.failure is not Failure.NOT_FOUND:
-                return Plan(wake=now + AGAIN)
+                return None
         else:
             workflow = answer
     return planner.begin(run, workflow, now)
@@ -120,7 +126,7 @@ def _let_go(run: Run, observed: Observed, now: datetime) -> Steps:
     """A run that ended before it had begun may have slots."""
     idle = planner.chores(run, observed, now).free
     answers = (yield [FreeSlot(slot) for slot in idle]) if idle else ()
-    return Pass(now + AGAIN if _unsettled(answers) else None, wants=())
+    return Pass(again=_unsettled(answers), wants=())
 
 
 def _wait(run: Run, plan: Plan, observed: Observed, now: datetime) -> Steps:
@@ -129,7 +135,7 @@ def _wait(run: Run, plan: Plan, observed: Observed, now: datetime) -> Steps:
         return Pass(plan.wake, wants=())
     answer = yield from _on_version(run, WriteStatus(run, plan.status))
     if isinstance(answer, Problem):
-        return Pass(now + AGAIN)
+        return Pass(again=True)
     yield [Say(run, notice) for notice in plan.notices]
     if plan.status.phase.final:
         return (yield from _let_go(answer, observed, now))
@@ -175,10 +181,8 @@ class _Hands:
             pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not observed.pod(pod, owner)
         }
         self.wake: datetime | None = None
+        self.again = False
         self.replan = False
-
-    def _look_again(self) -> None:
-        self.wake = _soonest(self.wake, self.now + AGAIN)
 
     def do(self, plan: Plan) -> Generator[Sequence[Call], Sequence[Any], None]:
         """Create, then open the gates that the run still stands behind; what nobody waits for comes last."""
@@ -198,8 +202,7 @@ class _Hands:
         if others:
             answers = yield others
             self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Pod)}
-            if _unsettled(answers):
-                self._look_again()
+            self.again |= _unsettled(answers)
         self.wake = _soonest(self.wake, chores.wake)
 
     def _manifest(self, pod: str) -> dict[str, Any]:
@@ -232,12 +235,12 @@ class _Hands:
             answers = yield [ReadPod(self.run.metadata.namespace, name) for name in existing]
             for name, answer in zip(existing, answers, strict=True):
                 if isinstance(answer, Problem):
-                    self._look_again()
+                    self.again = True
                 elif answer.owned_by(self.run.metadata.uid):
                     self.pods[name] = answer
                     pods += [answer] if answer.gated and not answer.deleting else []
                     if answer.deleting:
-                        self._look_again()
+                        self.again = True
                 else:
                     self._refused(name, Problem(Failure.REFUSED, "NameCollision", f"Pod {name} belongs to another"))
         return pods
@@ -245,7 +248,7 @@ class _Hands:
     def _refused(self, pod: str, problem: Problem) -> None:
         """Remember a refusal, so that the next plan shows it, and so that it isn't asked for again at once."""
         if problem.failure in (Failure.UNKNOWN, Failure.CONFLICT):
-            self._look_again()
+            self.again = True
             return
         before = self.refusals.get(pod)
         first, longest = REFUSED_AGAIN
@@ -271,7 +274,7 @@ class _Hands:
         run, *read = yield [_read(self.run), *(ReadSlot(slot) for slot in asked.values())]
         held = {slot.metadata.name for slot in read if isinstance(slot, Slot) and _stands(asked, slot)}
         if isinstance(run, Problem):
-            self._look_again()
+            self.again = True
             return
         if run.metadata.uid != self.run.metadata.uid:
             return
@@ -281,12 +284,11 @@ class _Hands:
             if planner.may_start(run, pod) and all(slot.metadata.name in held for slot in slots[pod.name] or ())
         ]
         if asked and len(allowed) < len(pods):
-            self._look_again()
+            self.again = True
         if allowed:
             answers = yield [OpenGate(pod) for pod in allowed]
             self.pods |= {answer.name: answer for answer in answers if not isinstance(answer, Problem)}
-            if any(isinstance(answer, Problem) for answer in answers):
-                self._look_again()
+            self.again |= any(isinstance(answer, Problem) for answer in answers)
 
     def _holder(self, pod: Pod) -> str:
         return next(
@@ -302,9 +304,7 @@ def _stands(asked: Mapping[str, Slot], read: Slot) -> bool:
     return read.metadata.uid == asked[read.metadata.name].metadata.uid and not read.marked
 
 
-def abandon(
-    namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now: datetime, slots: Sequence[Slot] = ()
-) -> Steps:
+def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], slots: Sequence[Slot] = ()) -> Steps:
     """Let go of Pods and slots whose run is gone or going, once a quorum GET has said so.
 
     Without a `name` no Pod has an owner any more: the run was deleted with `--cascade=orphan`. Such Pods may run on.
@@ -315,15 +315,15 @@ def abandon(
         (run,) = yield [ReadRun(namespace, name, uid)]
         if isinstance(run, Problem):
             if run.failure is not Failure.NOT_FOUND:
-                return Pass(now + AGAIN)
+                return Pass(again=True)
         elif run.metadata.uid == uid and run.metadata.deletion_timestamp is None:
-            return Pass(now + AGAIN)
+            return Pass(again=True)
         calls = [DeletePod(pod) for pod in pods if not pod.deleting and not pod.ended]
     calls += [Release(pod) for pod in pods if pod.held]
     answers = (yield calls) if calls else ()
     if slots and all(pod.ended for pod in pods):
         answers = [*answers, *(yield from _free_all(namespace, uid, slots))]
-    return Pass(now + AGAIN if _unsettled(answers) else None)
+    return Pass(again=_unsettled(answers))
 
 
 def _free_all(

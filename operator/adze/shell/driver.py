@@ -217,6 +217,9 @@ def problem(error: ApiError) -> Problem:
     if error.code == 409:
         failure = Failure.EXISTS if error.reason == "AlreadyExists" else Failure.CONFLICT
         return Problem(failure, error.reason, error.message)
+    if error.code == 422 and any(cause.field == "metadata.uid" for cause in error.causes):
+        # A patch that carries the UID of an object whose name another bears by now.
+        return Problem(Failure.CONFLICT, "Conflict", error.message)
     if error.code == 404:
         return Problem(Failure.NOT_FOUND, error.reason, error.message)
     if error.code == 403 and "exceeded quota" in error.message:

@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from adze.core import admission, calls, names, pods, protocol, retention, revision
+from adze.core import admission, backoff, calls, names, pods, protocol, retention, revision
 from adze.core.calls import Call, Failure, Problem
 from adze.core.model import Run, Workflow
 from adze.core.observed import Observed, Refusal
@@ -63,6 +63,7 @@ class Engine:
         self._dirty: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failures: dict[str, int] = {}
+        self._again: dict[str, int] = {}
         self._finished: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._workflows: dict[tuple[str, str], Revision | None] = {}
         self._queues = Queues()
@@ -199,7 +200,7 @@ class Engine:
         result = await self._attempt(key, steps)
         if result:
             self._admitting.add(namespace)
-            self._wake(key, result.wake)
+            self._wake(key, self._soonest(key, result))
         for uid in self._queues.news():
             self.look(uid)
         self._look_at_queues(namespace)
@@ -229,38 +230,46 @@ class Engine:
         result = await self._attempt(uid, self._steps(uid))
         if result is not None:
             self._refusals[uid] = dict(result.refusals)
-            self._wake(uid, result.wake)
+            self._wake(uid, self._soonest(uid, result))
             run = self.runs.get(uid)
             if run and result.wants is not None:
                 self._queues.ask(run, result.wants, self._clock())
                 self._look_at_queues(run.metadata.namespace)
         await self._enforce_retention(uid)
 
+    def _soonest(self, uid: str, result: Pass) -> datetime | None:
+        """When to look again: at the pass's own moment, or sooner if it has to be made again."""
+        if not result.again:
+            self._again.pop(uid, None)
+            return result.wake
+        count = self._again[uid] = self._again.get(uid, 0) + 1
+        moment = self._clock() + backoff.again(count, uid)
+        return min(result.wake or moment, moment)
+
     def _steps(self, uid: str) -> protocol.Steps | None:
         run = self.runs.get(uid)
         known = self._pods.get(uid, {})
-        now = self._clock()
         slots = self._queues.slots_of(uid)
         if run is None or run.metadata.deletion_timestamp:
             if not known and not slots:
                 return None
             if not known:
-                return protocol.abandon(slots[0].metadata.namespace, slots[0].run, uid, (), now, slots)
+                return protocol.abandon(slots[0].metadata.namespace, slots[0].run, uid, (), slots)
             some = next(iter(known.values())).metadata
             owners = [owner for pod in known.values() for owner in pod.metadata.owner_references if owner.uid == uid]
             name = owners[0].name if owners else None
-            return protocol.abandon(some.namespace, name, uid, list(known.values()), now, slots)
+            return protocol.abandon(some.namespace, name, uid, list(known.values()), slots)
         observed = Observed(
             pods=dict(known),
             vanished=frozenset(self._vanished.get(uid, ())),
             refusals=self._refusals.get(uid, {}),
             slots=slots,
             granted=self._queues.granted(uid),
-            waits=self._queues.waits(uid, now),
+            waits=self._queues.waits(uid, self._clock()),
             dismissal=self._queues.dismissal(uid),
             live=self._workflows.get((run.metadata.namespace, run.spec.workflow or "")),
         )
-        return protocol.reconcile(run, observed, now, self._policy)
+        return protocol.reconcile(run, observed, self._clock(), self._policy)
 
     async def _drive(self, steps: protocol.Steps | None) -> Pass | None:
         if steps is None:

@@ -44,6 +44,8 @@ class Operator:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.cluster: Cluster | None = None
+        self.leasing: Cluster | None = None
+        """A client of its own: the Lease is renewed also while the API server holds back what works."""
         self.engine: Engine | None = None
         self.watches: list[Watch[Any]] = []
         self.tasks: list[asyncio.Task[Any]] = []
@@ -52,11 +54,13 @@ class Operator:
 
     async def start(self, credentials: Credentials) -> None:
         """Connect, watch runs, Pods and slots, and begin to work once all are known."""
-        self.cluster = Cluster(credentials, agent=f"adze-operator/{__version__}")
+        agent = f"adze-operator/{__version__}"
+        self.cluster = Cluster(credentials, agent)
         driver = Driver(self.cluster, self.settings.instance)
         if self.settings.lease:
             identity = f"{self.settings.instance}_{uuid.uuid4().hex[:8]}"
-            self.elector = Elector(self.cluster, self.settings.own_namespace, self.settings.lease, identity)
+            self.leasing = Cluster(credentials, agent)
+            self.elector = Elector(self.leasing, self.settings.own_namespace, self.settings.lease, identity)
         allowed = self.elector.valid if self.elector else lambda: True
         self.engine = Engine(driver, Policy(worker_image=self.settings.worker_image), allowed)
         labels = selector({names.RUN_UID: None})
@@ -113,8 +117,8 @@ class Operator:
             await self.elector.release()
         if self.probes:
             await self.probes.cleanup()
-        if self.cluster:
-            await self.cluster.close()
+        for cluster in filter(None, (self.cluster, self.leasing)):
+            await cluster.close()
 
 
 def _identity(item: Pod | Run | Slot) -> tuple[str, str]:
