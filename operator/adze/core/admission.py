@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adze.core.calls import Call, Failure, FreeSlot, ListSlots, MarkSlot, Problem, ReadRun, TakeSlot
+from adze.core.groups import Choice
 from adze.core.model import Run
 from adze.core.protocol import Pass, Steps
-from adze.core.queues import Choice, Queues
+from adze.core.queues import Queues
 from adze.core.slots import Slot, claimed, lease
 
 MAX_ROUNDS = 4

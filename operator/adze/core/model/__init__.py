@@ -20,7 +20,7 @@ from adze.core.model.base import (
     doc,
     rule,
 )
-from adze.core.model.concurrency import MOST_SLOTS, Concurrency, RateLimit, Strategy
+from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
 from adze.core.model.run import Attempt, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
@@ -61,7 +61,6 @@ __all__ = [
     "ObjectName",
     "Phase",
     "PullPolicy",
-    "RateLimit",
     "Record",
     "Retention",
     "Run",

@@ -1,9 +1,9 @@
-"""What runs and steps share: places under a key, and an allowance over time."""
+"""What runs and steps share: the places under a key."""
 
 from enum import StrEnum
 from typing import Annotated
 
-from adze.core.model.base import Duration, Record, Text, doc
+from adze.core.model.base import Record, Text, doc
 
 MOST_SLOTS = 10_000
 
@@ -51,18 +51,6 @@ class Concurrency(Record, frozen=True, kw_only=True):
     scope: ScopeName = "Workflow"
 
 
-class RateLimit(Record, frozen=True, kw_only=True):
-    """An allowance: at most `limit` units within any window of length `per`."""
-
-    key: Annotated[Text, doc("The key; ${…} holds CEL. Default: one key for all.", min_length=1)] | None = None
-    limit: Annotated[int, doc("Units within a window.", ge=1, le=1_000_000)]
-    per: Annotated[Duration, doc("Length of the window.")]
-    units: Annotated[
-        int | str, doc("Units of one attempt: a number, or CEL that gives one.", **NUMBER_OR_EXPRESSION)
-    ] = 1
-    scope: ScopeName = "Workflow"
-
-
 def positive(field: str) -> dict[str, str]:
     """The CEL rule for a field that holds a number or an expression."""
     return {
@@ -74,8 +62,5 @@ def positive(field: str) -> dict[str, str]:
 
 ConcurrencyEntry = Annotated[
     Concurrency, doc("A key and its limit.", **{"x-kubernetes-validations": [positive("maxRuns")]})
-]
-RateLimitEntry = Annotated[
-    RateLimit, doc("A key and its allowance.", **{"x-kubernetes-validations": [positive("units")]})
 ]
 ATOMIC = {"x-kubernetes-list-type": "atomic"}

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from adze.core.model.base import FREE, Duration, Expression, Image, Name, PullPolicy, Record, Text, doc, rule
-from adze.core.model.concurrency import ATOMIC, ConcurrencyEntry, RateLimitEntry
+from adze.core.model.concurrency import ATOMIC, ConcurrencyEntry
 
 
 class BackoffType(StrEnum):
@@ -109,10 +109,6 @@ class Step(Defaults, frozen=True, kw_only=True):
     concurrency: Annotated[
         tuple[ConcurrencyEntry, ...],
         doc("Slots that an attempt holds while it runs, all of them; a backoff holds none.", **ATOMIC, max_length=4),
-    ] = ()
-    rate_limit: Annotated[
-        tuple[RateLimitEntry, ...],
-        doc("Allowances that an attempt uses up when it starts.", **ATOMIC, max_length=4),
     ] = ()
     output: (
         Annotated[dict[str, Any], doc("JSON Schema of the output; an attempt whose output breaks it fails.", **FREE)]
