@@ -10,6 +10,7 @@ import click
 from adze import __version__
 
 COMMANDS = {
+    "run": "adze.cli.run:run",
     "operator": "adze.cli.operator:operator",
     "release": "adze.cli.operator:release",
 }

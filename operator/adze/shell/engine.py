@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -20,7 +20,6 @@ from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.protocol import Pass
 from adze.shell import metrics
-from adze.shell.driver import Driver
 
 log = structlog.get_logger()
 
@@ -32,6 +31,13 @@ def utcnow() -> datetime:
     """The operator's only clock, in the milliseconds that the status shows."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+class Driver(Protocol):
+    """Does the protocol's calls: `shell.driver` over HTTP, `local.api` in memory."""
+
+    async def do(self, call: Call) -> Any:
+        """The answer to a call, or the Problem with it."""
 
 
 class Engine:
