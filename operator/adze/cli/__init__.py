@@ -11,6 +11,9 @@ from adze import __version__
 
 COMMANDS = {
     "run": "adze.cli.run:run",
+    "lint": "adze.cli.lint:lint",
+    "graph": "adze.cli.graph:graph",
+    "explain": "adze.cli.explain:explain",
     "operator": "adze.cli.operator:operator",
     "release": "adze.cli.operator:release",
 }

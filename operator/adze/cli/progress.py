@@ -47,9 +47,8 @@ class Lines:
             phase, text = describe(step, by_name)
             if text != "pending" and text != self._seen.get(step.name):
                 self._seen[step.name] = text
-                self.print(
-                    f"{datetime.now(UTC).astimezone():%H:%M:%S} {step.name:<{width}}  {click.style(text, COLOURS[phase])}"
-                )
+                now = datetime.now(UTC).astimezone()
+                self.print(f"{now:%H:%M:%S} {step.name:<{width}}  {click.style(text, COLOURS[phase])}")
 
     def line(self, pod: Pod, text: str) -> None:
         """A Pod has printed a line."""

@@ -33,6 +33,8 @@ GRACE = 30.0
 """Seconds between the request to end and the kill, as Kubernetes has it."""
 SHUTDOWN_GRACE = 10.0
 """The same when adze itself is to end: somebody waits for the prompt."""
+UNKNOWN = -1
+"""Exit code of a process that told none."""
 LOG_LINES, LOG_BYTES = 80, 2048
 """What becomes of the log in a failed attempt's message where it wrote no output."""
 
@@ -124,23 +126,23 @@ class Kubelet:
         code = process.noted(folder, "exit")
         started = pod.main.running.started_at if pod.main.running else process.moment(folder, "pid")
         if code is not None and not (self._closing and code):
-            state = Terminated(
+            terminated = Terminated(
                 exit_code=code,
                 message=said(folder, code),
                 started_at=started,
                 finished_at=max(process.moment(folder, "exit") or self._clock(), started or self._clock()),
             )
-            self._tell(name, "Failed" if code else "Succeeded", ContainerState(terminated=state))
+            self._tell(name, "Failed" if code else "Succeeded", ContainerState(terminated=terminated))
             return
         self._remove(name)
-        state = Terminated(exit_code=137, reason="Error", started_at=started, finished_at=self._clock())
+        code = 137 if pod.deleting else UNKNOWN
+        state = ContainerState(terminated=Terminated(exit_code=code, started_at=started, finished_at=self._clock()))
         if pod.deleting:
-            self._tell(name, "Failed", ContainerState(terminated=state))
+            self._tell(name, "Failed", state)
         elif self._closing:
-            self._tell(name, "Failed", ContainerState(terminated=state), "Terminated", "adze was interrupted")
+            self._tell(name, "Failed", state, "Terminated", "adze was interrupted")
         else:
-            lost = "its process was gone before it told its end"
-            self._tell(name, "Failed", ContainerState(terminated=state), "NodeLost", lost)
+            self._tell(name, "Failed", state, "NodeLost", "its process was gone before it told its end")
 
     def _remove(self, name: str) -> None:
         """What runs in a container engine doesn't end with the process that has asked for it."""

@@ -20,7 +20,7 @@ from pathlib import Path
 SHELL = """\
 trap : HUP INT TERM
 echo $$ >"$0/pid.new" && mv "$0/pid.new" "$0/pid" && cd "$0/work" || exit 1
-"$@" </dev/null >>"$0/log" 2>&1
+(exec "$@") </dev/null >>"$0/log" 2>&1
 echo $? >"$0/exit.new" && mv "$0/exit.new" "$0/exit"
 kill -KILL 0
 """
