@@ -64,6 +64,9 @@ def _number(loader: Any, node: Any) -> float:
     return number
 
 
+# What JSON hasn't, such as !!set and !!binary, is an unknown tag.
+_JSON = (None, *(f"{_TAG}{name}" for name in ("null", "str", "seq", "map")))
+_Loader.yaml_constructors = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in _JSON}
 _Loader.add_constructor(f"{_TAG}bool", _boolean)
 _Loader.add_constructor(f"{_TAG}int", _integer)
 _Loader.add_constructor(f"{_TAG}float", _number)
@@ -203,7 +206,8 @@ def _document(path: str, text: str, first_line: int) -> Iterator[Document | Find
             yield from findings
             if any(finding.rule == "yaml" for finding in findings):
                 return
-            value = _plain(loader.construct_document(node))
+            _name_keys(loader, node)
+            value = loader.construct_document(node)
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
@@ -252,14 +256,24 @@ def _strange_keys(path: str, node: yaml.MappingNode, first_line: int) -> Iterato
             yield Finding(path, place, "boolean-key", f"the key {key.value} is read as a boolean: quote it")
 
 
-def _plain(value: Any) -> Any:
-    """The value with the keys that JSON has, as kubectl makes them."""
-    if isinstance(value, dict):
-        return {_key(key): _plain(member) for key, member in value.items()}
-    if isinstance(value, list):
-        return [_plain(member) for member in value]
-    return value
+def _name_keys(loader: Any, root: yaml.Node) -> None:
+    """Turn every key into the text that JSON has in its place, as kubectl does."""
+    stack, done = [root], set[int]()
+    while stack:
+        node = stack.pop()
+        if id(node) in done:
+            continue
+        done.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            stack += node.value
+        elif isinstance(node, yaml.MappingNode):
+            stack += [value for _, value in node.value]
+            for key, _ in node.value:
+                if key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
+                    key.value = _json_key(loader.construct_object(key))
+                    key.tag = f"{_TAG}str"
+    loader.constructed_objects.clear()  # it remembers what the keys were
 
 
-def _key(key: Any) -> str:
-    return str(key).lower() if isinstance(key, bool) else str(key)
+def _json_key(key: Any) -> str:
+    return {True: "true", False: "false"}[key] if isinstance(key, bool) else "null" if key is None else str(key)
