@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from adze.lint.documents import MOST_VALUES, Document, parse, read
+from adze.lint.documents import MOST_VALUES, Document, dump, parse, read
 from adze.lint.finding import Finding
 
 
@@ -97,3 +97,13 @@ def test_a_file_that_is_no_text(tmp_path: Any) -> None:
     (missing,) = read(str(tmp_path / "none.yaml"))
     assert isinstance(missing, Finding)
     assert missing.message == "can't be read: No such file or directory"
+
+
+def test_what_is_dumped_is_read_as_it_was() -> None:
+    plain = {
+        "n": "y",
+        "on": ["1e3", "0755", "12:30", "2024-01-01", "~", "null", ".5", "é", ""],
+        "x": [1, 1.5, True, None],
+    }
+    assert value(dump(plain)) == plain
+    assert findings(dump(plain)) == []

@@ -230,8 +230,8 @@ def print_result(run: "Run", form: str | None) -> None:
         return
     whole = {"apiVersion": API_VERSION, "kind": "WorkflowRun", **msgspec.to_builtins(run)}
     if form == "yaml":
-        import yaml
+        from adze.lint.documents import dump
 
-        click.echo(yaml.safe_dump(whole, sort_keys=False, allow_unicode=True), nl=False)
+        click.echo(dump(whole), nl=False)
     else:
         click.echo(msgspec.json.format(msgspec.json.encode(whole)).decode())

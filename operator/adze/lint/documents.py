@@ -45,6 +45,17 @@ for _name, (_pattern, _first) in _SCALARS.items():
     _Loader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(f"^(?:{_pattern})$"), _first)
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that the loader would take for something else."""
+
+    yaml_implicit_resolvers: dict[Any, Any] = _Loader.yaml_implicit_resolvers
+
+
+def dump(value: Any) -> str:
+    """A value as YAML that Kubernetes reads as it was."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
 def _boolean(loader: Any, node: Any) -> bool:
     return loader.construct_scalar(node).lower() in ("y", "yes", "true", "on")
 
