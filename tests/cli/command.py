@@ -16,10 +16,15 @@ def environment(state: Path, **more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "operator"), "XDG_STATE_HOME": str(state), "NO_COLOR": "1", **more}
 
 
+def words_of(*words: str) -> list[str]:
+    """The whole command line."""
+    return [sys.executable, "-c", ENTRY, *words]
+
+
 def start(*words: str, state: Path, more: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
     """A command on its way."""
     return subprocess.Popen(
-        [sys.executable, "-c", ENTRY, *words],
+        words_of(*words),
         cwd=ROOT,
         env=environment(state, **(more or {})),
         stdin=subprocess.DEVNULL,
@@ -34,7 +39,7 @@ def adze(
 ) -> "subprocess.CompletedProcess[str]":
     """A command to its end; the caller looks at the outcome."""
     return subprocess.run(
-        [sys.executable, "-c", ENTRY, *words],
+        words_of(*words),
         cwd=ROOT,
         env=environment(state, **(more or {})),
         input=stdin,

@@ -17,7 +17,7 @@ EXAMPLE = "examples/01-order-pipeline"
         (["lint", "nowhere.yaml"], 1, "1:1: error: can't be read: No such file or directory [file]"),
         (["lint", "-o", "xml", f"{EXAMPLE}/run.yaml"], 2, "Error: Invalid value for '-o' / '--output'"),
         (["lint", f"{EXAMPLE}/workflow.yaml", f"{EXAMPLE}/run-invalid.yaml"], 1, "0 is less than the minimum of 1"),
-        (["lint", f"{EXAMPLE}/run-invalid.yaml"], 0, "0 Workflows, 1 WorkflowRuns, 0 findings"),
+        (["lint", f"{EXAMPLE}/run-invalid.yaml"], 0, "0 Workflows, 1 WorkflowRun, 0 findings"),
         (["graph", "nowhere.yaml"], 2, "Error: nothing was drawn"),
         (["graph", f"{EXAMPLE}/run.yaml"], 2, f"Error: there is no Workflow in {EXAMPLE}/run.yaml"),
         (["graph", f"{EXAMPLE}/workflow.yaml", "--run", "order"], 2, "Error: there is no 'order' in"),

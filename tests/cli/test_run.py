@@ -1,13 +1,15 @@
 """`adze run` as a person uses it: input, output, and one clear line for each mistake."""
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.cli.command import adze
+from tests.cli.command import PATIENCE, adze, environment, start, words_of
 from tests.e2e.kube import Object, run, run_of, workflow
 
 ECHO = """
@@ -73,6 +75,21 @@ def test_progress_is_on_stderr_a_line_for_each_change_and_quiet_without(files: A
     assert lines[4].startswith("r Succeeded: 1/1 steps in ")
     quiet = adze("run", file, "--quiet", state=tmp_path)
     assert len(quiet.stderr.splitlines()) == 1
+
+
+def test_a_run_goes_on_when_nobody_reads_its_progress(files: Any, tmp_path: Path) -> None:
+    file = files(run("r", {"name": "a", "script": {"source": "print(1)"}}, {"name": "b", "script": {"source": ECHO}}))
+    done = subprocess.run(
+        ["sh", "-c", 'exec 3>&1; ("$@" 2>&1 >&3; echo $? >&3) | true', "sh", *words_of("run", file)],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    *output, code = done.stdout.splitlines()
+    assert json.loads("".join(output)) == {"got": {}}
+    assert code == "0"
 
 
 def test_a_failed_run_exits_with_1_and_says_why(files: Any, tmp_path: Path) -> None:
@@ -166,3 +183,30 @@ def test_what_lint_refuses_is_not_run(files: Any, tmp_path: Path) -> None:
     assert [line.rpartition("[")[2] for line in done.stderr.splitlines()[:2]] == ["yaml]", "unknown-field]"]
     assert done.stderr.splitlines()[2:] == ["Error: nothing was started"]
     assert not (tmp_path / "state").exists()
+
+
+def test_watch_runs_again_when_the_file_has_changed(files: Any, tmp_path: Path) -> None:
+    file = files(run("first", STEP))
+    process = start("run", "--watch", "--quiet", file, state=tmp_path)
+    assert process.stderr
+
+    def two_lines() -> list[str]:
+        return [process.stderr.readline().split(":")[0].rstrip() for _ in range(2)]  # type: ignore[union-attr]
+
+    assert two_lines() == ["first Succeeded", "waiting for a change; Ctrl-C ends"]
+    files("kind: [")
+    assert two_lines()[1] == "Error"
+    assert process.stderr.readline() == "waiting for a change; Ctrl-C ends\n"
+    files(run("second", STEP))
+    assert two_lines() == ["second Succeeded", "waiting for a change; Ctrl-C ends"]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+
+
+def test_a_full_disk_is_told(files: Any, tmp_path: Path) -> None:
+    (tmp_path / "adze").write_text("no directory")
+    done = adze("run", files(run("r", STEP)), state=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert len(done.stderr.splitlines()) == 1

@@ -3,6 +3,7 @@
 Those modules import little at their top; what is heavy stays inside the commands, so that `adze --help` is quick.
 """
 
+import os
 from importlib import import_module
 
 import click
@@ -38,5 +39,8 @@ class Table(click.Group):
 
 @click.group(cls=Table, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="adze")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """adze runs workflows as Kubernetes custom resources."""
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False

@@ -11,7 +11,9 @@ FORMATS = ("text", "mermaid", "dot", "svg")
 
 @click.command()
 @click.argument("file", metavar="FILE")
-@click.option("-r", "--run", "name", help="Name of the Workflow or WorkflowRun to draw, where FILE holds several.")
+@click.option(
+    "-r", "--run", "name", metavar="NAME", help="Name of the Workflow or WorkflowRun to draw, where FILE holds several."
+)
 @click.option(
     "-o", "--output", type=click.Choice(FORMATS), default="text", show_default=True, help="Form of the picture."
 )

@@ -34,6 +34,10 @@ def lint(ctx: click.Context, /, files: tuple[str, ...], output: str) -> None:
     if text:
         click.echo(text)
     if output == "text":
-        sound = f"{len(checked.workflows)} Workflows, {len(checked.runs)} WorkflowRuns"
-        click.echo(f"{sound}, {len(checked.findings)} findings", err=True)
+        counts = {
+            "Workflow": len(checked.workflows),
+            "WorkflowRun": len(checked.runs),
+            "finding": len(checked.findings),
+        }
+        click.echo(", ".join(f"{number} {what}{'s' * (number != 1)}" for what, number in counts.items()), err=True)
     ctx.exit(1 if checked.broken else 0)

@@ -1,10 +1,12 @@
 """A run as it goes: a table that is drawn anew on a terminal, else a line for each change."""
 
+import os
 import re
 import shutil
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -33,6 +35,16 @@ REDRAW = 0.5
 _CONTROL = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f]")
 
 
+def tell(text: str, *, colour: bool | None = None) -> None:
+    """To stderr, as long as somebody listens: a run doesn't end because nobody looks any more."""
+    try:
+        click.echo(text, err=True, nl=False, color=colour)
+    except OSError:
+        # What is buffered would be tried again at the end, and spoil the exit code.
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+
+
 class Lines:
     """A line on stderr for each change, and the steps' own lines behind their names."""
 
@@ -56,7 +68,7 @@ class Lines:
 
     def print(self, text: str) -> None:
         """Show a line."""
-        click.echo(text, err=True)
+        tell(f"{text}\n")
 
     def tick(self) -> None:
         """Time has passed."""
@@ -100,7 +112,7 @@ class Table(Lines):
 
     def _erase(self) -> None:
         if self._height:
-            click.echo(f"\x1b[{self._height}F\x1b[J", err=True, nl=False)
+            tell(f"\x1b[{self._height}F\x1b[J", colour=True)
             self._height = 0
 
     def _draw(self) -> None:
@@ -116,7 +128,7 @@ class Table(Lines):
             rows = (going or rows)[: height - 3]
         for name, phase, text in rows:
             shown = f"{name:<{width}}  {text}"[: columns - 3]
-            click.echo(click.style(f"{MARKS[phase]} {shown}", COLOURS[phase]), err=True)
+            tell(click.style(f"{MARKS[phase]} {shown}", COLOURS[phase]) + "\n")
         self._height = len(rows)
         self._drawn = time.monotonic()
 

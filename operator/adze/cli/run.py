@@ -16,8 +16,14 @@ POLL = 0.3
 
 
 @click.command()
-@click.argument("files", nargs=-1, metavar="FILE...")
-@click.option("-r", "--run", "name", help="Name of the WorkflowRun or Workflow to run, where the files hold several.")
+@click.argument("files", nargs=-1, metavar="[FILE...]")
+@click.option(
+    "-r",
+    "--run",
+    "name",
+    metavar="NAME",
+    help="Name of the WorkflowRun or Workflow to run, where the files hold several.",
+)
 @click.option("-i", "--input", "pairs", multiple=True, metavar="NAME=VALUE", help="One input; again for another.")
 @click.option("-f", "--input-file", metavar="FILE", help="The input as a JSON or YAML object; - reads stdin.")
 @click.option("--containers", is_flag=True, help="Run steps that bring an image with docker or podman.")
@@ -40,8 +46,14 @@ def run(ctx: click.Context, /, files: tuple[str, ...], watch: bool, **options: A
       2    something is wrong with the files or the options; no step was started
       130  interrupted; adze run --resume goes on from there (129: hang-up, 143: SIGTERM)
     """
-    if not watch:
-        ctx.exit(once(files, options))
+    try:
+        ctx.exit(again_and_again(files, options) if watch else once(files, options))
+    except KeyboardInterrupt:
+        ctx.exit(130)
+
+
+def again_and_again(files: tuple[str, ...], options: dict[str, Any]) -> int:
+    """A run whenever a file has changed, until a signal comes; the exit code for that."""
     if not files or "-" in files or options["resume"]:
         raise Refused("--watch needs files that can change, and a run of its own")
     while True:
@@ -52,7 +64,7 @@ def run(ctx: click.Context, /, files: tuple[str, ...], watch: bool, **options: A
             error.show()
             code = error.exit_code
         if code > 128:
-            ctx.exit(code)
+            return code
         click.echo("waiting for a change; Ctrl-C ends", err=True)
         wait_for_change(files, before)
 
@@ -72,15 +84,25 @@ def stamps(files: tuple[str, ...]) -> list[Any]:
 
 
 def wait_for_change(files: tuple[str, ...], before: list[Any]) -> None:
-    """Return once a file isn't what it was."""
+    """Return once a file isn't what it was, and nobody writes on."""
     import time
 
-    while stamps(files) == before:
+    last = before
+    while (now := stamps(files)) == before or now != last:
+        last = now
         time.sleep(POLL)
 
 
 def once(files: tuple[str, ...], options: dict[str, Any]) -> int:
     """One run from its files, or one that goes on; the exit code."""
+    try:
+        return from_start_or_on(files, options)
+    except OSError as error:
+        raise click.ClickException(f"the run's state can't be kept: {error}") from None
+
+
+def from_start_or_on(files: tuple[str, ...], options: dict[str, Any]) -> int:
+    """The run, whatever its state's disk says."""
     if options["resume"]:
         return go(resumed(files, options), options)
     if not files:
@@ -200,7 +222,10 @@ def go(folder: "Folder", options: dict[str, Any]) -> int:
     from adze.cli import progress
     from adze.core.model import Phase
     from adze.local.runner import Runner
+    from adze.shell import logs
+    from adze.shell.settings import Settings
 
+    logs.configure(Settings(log_level="warning", log_format="text"))
     kind = progress.Silent if options["quiet"] else progress.Table if sys.stderr.isatty() else progress.Lines
     runner = Runner(folder, kind())
     try:
@@ -208,10 +233,10 @@ def go(folder: "Folder", options: dict[str, Any]) -> int:
     finally:
         folder.close()
     if runner.interrupted and not run.status.phase.final:
-        click.echo(f"{run.metadata.name} was interrupted; adze run --resume goes on", err=True)
+        progress.tell(f"{run.metadata.name} was interrupted; adze run --resume goes on\n")
         return 128 + runner.interrupted
     colour = progress.COLOURS[run.status.phase]
-    click.echo(click.style(progress.summary(run), colour), err=True)
+    progress.tell(click.style(progress.summary(run), colour) + "\n")
     print_result(run, options["output"])
     if run.status.phase is Phase.SUCCEEDED:
         return 0

@@ -19,7 +19,7 @@ def warnings(spec: WorkflowSpec) -> Iterator[Warning_]:
 
 def _unused_inputs(spec: WorkflowSpec) -> Iterator[Warning_]:
     """Properties that occur nowhere as a word. A container whose command isn't shown may read the context."""
-    if any(not step.script and not step.command for step, _ in _steps(spec)):
+    if any((step.image or step.args) and not step.command for step, _ in _steps(spec)):
         return
     properties = (spec.input or {}).get("properties")
     text = msgspec.json.encode(msgspec.structs.replace(spec, input=None)).decode()

@@ -152,7 +152,8 @@ class Kubelet:
                 folder = self._folder.pod(name)
                 command = runtimes.command(self._api.manifests[name], folder, self._runtime, self._objects)
         if command and command.remove:
-            subprocess.run(command.remove, capture_output=True, check=False, timeout=60)
+            with suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(command.remove, capture_output=True, check=False, timeout=60)
 
     def _end(self, name: str, running: Process, grace: float) -> None:
         running.send(signal.SIGTERM)

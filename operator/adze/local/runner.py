@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -47,12 +47,17 @@ class Runner:
         self._engine = Engine(self._api, runtimes.POLICY, clock=clock)
         self._logs = Follower(folder)
         self._ended = asyncio.Event()
+        self._error: BaseException | None = None
         self.interrupted: int | None = None
         """The signal that ended this before the run's end."""
 
     async def run(self) -> Run:
-        """The run as it stands at its end, or when a signal comes; the next Runner goes on from there."""
+        """The run as it stands at its end, or when a signal comes; the next Runner goes on from there.
+
+        Raises what a callback has raised, such as the OSError of a full disk.
+        """
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._broken)
         for number in SIGNALS:
             loop.add_signal_handler(number, self._interrupt, number)
         self._api.run_changed = self._run_changed
@@ -74,7 +79,13 @@ class Runner:
             self._print_logs()
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
+        if self._error:
+            raise self._error
         return self._api.run
+
+    def _broken(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._error = context.get("exception") or RuntimeError(context["message"])
+        self._ended.set()
 
     def _interrupt(self, number: int) -> None:
         if self.interrupted is not None:
@@ -84,9 +95,9 @@ class Runner:
 
     def _run_changed(self, run: Run) -> None:
         self._engine.see_run(run)
-        self._show.change(run, self._api.pods.values())
         if run.status.phase.final:
             self._ended.set()
+        self._show.change(run, self._api.pods.values())
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         self._engine.see_pod(before, after)

@@ -43,8 +43,8 @@ def command(manifest: Mapping[str, Any], folder: Path, runtime: str, objects: Ob
         values = variables.environment(manifest, objects)
     except Missing as error:
         raise NotStarted(str(error)) from None
-    in_engine = runtime in ENGINES and container["image"] != POLICY.worker_image
-    return (_contained if in_engine else _here)(manifest, folder, values, runtime)
+    plain = names.SCRIPT in manifest["metadata"]["annotations"] and container["image"] == POLICY.worker_image
+    return (_contained if runtime in ENGINES and not plain else _here)(manifest, folder, values, runtime)
 
 
 def write_files(manifest: Mapping[str, Any], folder: Path) -> None:
@@ -65,6 +65,8 @@ def _here(manifest: Mapping[str, Any], folder: Path, values: dict[str, str], _ru
     own = {"ADZE_CONTEXT": str(folder / "adze" / "context.json"), "ADZE_OUTPUT": str(folder / "output")}
     env = {**inherited, **values, **own}
     words = [*variables.words(container.get("command"), env), *variables.words(container.get("args"), env)]
+    if not words:
+        raise NotStarted("its image's own entrypoint isn't known here")
     if names.SCRIPT in manifest["metadata"]["annotations"] and words[-1] == f"{DIRECTORY}/script":
         words[-1] = str(folder / "adze" / "script")
     words[0] = executable(words[0], env.get("PATH"))
@@ -122,7 +124,7 @@ def find_engine() -> str:
 def refusals(spec: WorkflowSpec, runtime: str, objects: Objects) -> Iterator[str]:
     """Why a workflow can't be run here, before any of it is."""
     steps = [*spec.steps, *([spec.on_failure] if spec.on_failure else []), *spec.finally_]
-    imaged = [step.name for step in steps if not _plain_script(step)]
+    imaged = [step.name for step in steps if _brings_image(step)]
     if imaged and runtime == SCRIPTS:
         yield (
             f"{_list('step', imaged)} an image: add --containers to run it with docker or podman, "
@@ -146,18 +148,23 @@ def _list(what: str, members: list[str]) -> str:
     return f"{what} {members[0]} brings" if len(members) == 1 else f"{what}s {', '.join(members)} bring"
 
 
-def _plain_script(step: Step) -> bool:
-    return step.script is not None and step.script.image is None
+def _brings_image(step: Step) -> bool:
+    return bool(step.script.image if step.script else step.image or step.command or step.args)
 
 
 def _check_command(step: Step, runtime: str, _objects: Objects) -> None:
-    if runtime in ENGINES and not _plain_script(step):
+    if step.script:
+        words = step.script.command or ("python3",)
+    elif not _brings_image(step):
+        return  # nothing that runs in a container
+    else:
+        words = step.command or ()
+    if _brings_image(step) and runtime in ENGINES:
         return
-    if step.script is None and not step.command:
+    if not words:
         raise NotStarted("its image's own entrypoint isn't known here: give it a command, or use --containers")
-    first = (step.script.command or ("python3",))[0] if step.script else (step.command or ("",))[0]
-    if "$" not in first:
-        executable(first)
+    if "$" not in words[0]:
+        executable(words[0])
 
 
 def _check_variables(step: Step, _runtime: str, objects: Objects) -> None:
