@@ -210,3 +210,20 @@ def test_a_full_disk_is_told(files: Any, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_more_processes_run_at_a_time_than_asked_for(files: Any, tmp_path: Path) -> None:
+    source = f"""
+import os, pathlib, time
+here = pathlib.Path({str(tmp_path / "running")!r})
+here.mkdir(exist_ok=True)
+mine = here / os.environ["ADZE_STEP"]
+mine.touch()
+others = len(list(here.iterdir()))
+time.sleep(0.2)
+mine.unlink()
+assert others <= 2, others
+"""
+    steps = [{"name": f"s{number}", "script": {"source": source}} for number in range(6)]
+    done = adze("run", files(run("r", *steps)), "--parallel", "2", state=tmp_path)
+    assert done.returncode == 0, done.stderr

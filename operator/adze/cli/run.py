@@ -28,6 +28,7 @@ POLL = 0.3
 @click.option("-f", "--input-file", metavar="FILE", help="The input as a JSON or YAML object; - reads stdin.")
 @click.option("--containers", is_flag=True, help="Run steps that bring an image with docker or podman.")
 @click.option("--host-processes", is_flag=True, help="Run the commands of such steps on this machine.")
+@click.option("--parallel", type=click.IntRange(1), metavar="N", help="Processes at a time. Default: two for each CPU.")
 @click.option("--resume", is_flag=True, help="Go on with the newest run (of FILE) that was interrupted.")
 @click.option("-w", "--watch", is_flag=True, help="Run again each time a file has changed.")
 @click.option("-q", "--quiet", is_flag=True, help="Show neither progress nor what steps print.")
@@ -136,6 +137,7 @@ def resumed(files: tuple[str, ...], options: dict[str, Any]) -> "Folder":
 
 def created(checked: "Checked", files: tuple[str, ...], options: dict[str, Any]) -> "Folder":
     """The state of a new run; Refused if it can't be run here."""
+    import os
     from pathlib import Path
 
     from adze.local import runtimes, state
@@ -150,7 +152,10 @@ def created(checked: "Checked", files: tuple[str, ...], options: dict[str, Any])
         raise Refused("; ".join(problems))
     workflows = [document.value for document, _ in checked.workflows]
     order = state.Order(
-        files=tuple(str(Path(file).resolve()) for file in files), runtime=runtime, objects=(*workflows, *objects)
+        files=tuple(str(Path(file).resolve()) for file in files),
+        runtime=runtime,
+        parallel=options["parallel"] or 2 * (os.cpu_count() or 1),
+        objects=(*workflows, *objects),
     )
     return state.create(run, order)
 

@@ -64,7 +64,7 @@ def _sort(checked: Checked, document: Document) -> None:
     if findings:
         return
     try:
-        item = msgspec.convert(document.value, KINDS[document.kind])
+        item = msgspec.convert(_named(document.value), KINDS[document.kind])
     except msgspec.ValidationError as error:
         checked.findings.append(document.finding(document.place(document.node), "schema", str(error)))
         return
@@ -75,6 +75,12 @@ def _sort(checked: Checked, document: Document) -> None:
         checked.runs.append((document, item))
         if item.spec.workflow_spec:
             checked.findings += _check_spec(document, item.spec.workflow_spec, ("spec", "workflowSpec"))
+
+
+def _named(value: dict[str, Any]) -> dict[str, Any]:
+    """The object with its generateName as its name, where it has no other."""
+    metadata = value["metadata"]
+    return {**value, "metadata": {"name": metadata.get("generateName"), **metadata}}
 
 
 def _identity(document: Document) -> Iterator[Finding]:
@@ -103,7 +109,6 @@ def _identity(document: Document) -> Iterator[Finding]:
     elif name is not None and not (isinstance(name, str) and len(name) <= 253 and _NAME.fullmatch(name)):
         message = f"must be lower-case letters, digits, '-' and '.', at most 253 of them, not {name!r}"
         yield document.finding(_at(document, ("metadata", "name")), "kind", message, "metadata.name")
-    metadata.setdefault("name", metadata.get("generateName", ""))
 
 
 def _at(document: Document, path: schema.Path) -> Any:

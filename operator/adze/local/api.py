@@ -66,12 +66,6 @@ class Api:
         self._put_run(replace(self.run, metadata=metadata, status=call.status))
         return self.run
 
-    def change_run(self, **changes: Any) -> None:
-        """A person changes the run's spec."""
-        metadata = self.run.metadata
-        metadata = replace(metadata, resource_version=self._next(), generation=metadata.generation + 1)
-        self._put_run(replace(self.run, metadata=metadata, spec=replace(self.run.spec, **changes)))
-
     def _put_run(self, run: Run) -> None:
         self._folder.save("run", run)
         self.run = run

@@ -16,6 +16,7 @@ from adze.core.pods import (
     ContainerState,
     ContainerStatus,
     Pod,
+    PodCondition,
     PodStatus,
     Running,
     Terminated,
@@ -24,7 +25,7 @@ from adze.local import process, runtimes
 from adze.local.api import Api
 from adze.local.process import Process
 from adze.local.runtimes import Command, NotStarted
-from adze.local.state import Folder
+from adze.local.state import Folder, Order
 from adze.local.variables import HOST, Objects
 
 replace = msgspec.structs.replace
@@ -42,10 +43,11 @@ LOG_LINES, LOG_BYTES = 80, 2048
 class Kubelet:
     """Starts, watches and ends the processes of one run's Pods."""
 
-    def __init__(self, api: Api, folder: Folder, runtime: str, objects: Objects, clock: Callable[[], datetime]) -> None:
+    def __init__(self, api: Api, folder: Folder, order: Order, objects: Objects, clock: Callable[[], datetime]) -> None:
         self._api = api
         self._folder = folder
-        self._runtime = runtime
+        self._runtime = order.runtime
+        self._parallel = order.parallel
         self._objects = objects
         self._clock = clock
         self._processes: dict[str, Process] = {}
@@ -78,7 +80,10 @@ class Kubelet:
         if pod.deleting and running and name not in self._killers:
             self._end(name, running, GRACE)
         elif not pod.deleting and not pod.gated and not running:
-            self._start(pod)
+            if len(self._processes) < self._parallel:
+                self._start(pod)
+            elif not pod.condition("PodScheduled"):
+                self._tell_waiting(pod)
 
     def _start(self, pod: Pod) -> None:
         folder = self._folder.pod(pod.name)
@@ -108,6 +113,11 @@ class Kubelet:
         if not self._api.pods[name].main.running:
             self._tell(name, "Running", ContainerState(running=Running(started_at=since or self._clock())))
 
+    def _tell_waiting(self, pod: Pod) -> None:
+        full = f"{self._parallel} processes run at a time"
+        condition = PodCondition(type="PodScheduled", status="False", reason="Unschedulable", message=full)
+        self._api.put_pod(replace(pod, status=PodStatus(conditions=(condition,))))
+
     def _tell(self, name: str, phase: str, state: ContainerState, reason: str = "", message: str = "") -> None:
         pod = self._api.pods[name]
         containers = (ContainerStatus(name=names.MAIN, state=state),)
@@ -115,7 +125,12 @@ class Kubelet:
         self._api.put_pod(replace(pod, spec=replace(pod.spec, node_name=HOST), status=status))
 
     def _ended(self, name: str) -> None:
-        """The shell around a Pod's command is gone."""
+        """The shell around a Pod's command is gone, and there is room for another."""
+        self._tell_end(name)
+        for waiting in list(self._api.pods):
+            self.look(waiting)
+
+    def _tell_end(self, name: str) -> None:
         folder = self._folder.pod(name)
         self._processes.pop(name, None)
         if killer := self._killers.pop(name, None):

@@ -43,7 +43,7 @@ class Runner:
         objects = Objects(item for item in order.objects if item.get("kind") != "Workflow")
         self._show = show
         self._api = Api(folder, {workflow.metadata.name: workflow for workflow in workflows}, clock)
-        self._kubelet = Kubelet(self._api, folder, order.runtime, objects, clock)
+        self._kubelet = Kubelet(self._api, folder, order, objects, clock)
         self._engine = Engine(self._api, runtimes.POLICY, clock=clock)
         self._logs = Follower(folder)
         self._ended = asyncio.Event()

@@ -28,6 +28,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     files: tuple[str, ...]
     runtime: str
+    parallel: int = 8
     objects: tuple[dict[str, Any], ...] = ()
     """The Workflows, ConfigMaps and Secrets of the files, as they stood there."""
 
