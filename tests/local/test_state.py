@@ -70,3 +70,11 @@ def test_a_broken_state_is_passed_over(state: Path) -> None:
 
 def test_nobody_else_may_read_it() -> None:
     assert made().path.stat().st_mode & 0o077 == 0
+
+
+def test_a_file_is_replaced_as_a_whole() -> None:
+    folder = made()
+    with (folder.path / "run.json").open() as before:
+        folder.save("run", {"half": True})
+        assert msgspec.json.decode(before.read(), type=Run).metadata.name == "r"
+    assert folder.load("run", dict) == {"half": True}
