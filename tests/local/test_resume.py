@@ -56,7 +56,20 @@ def test_a_killed_adze_leaves_its_steps_running_and_the_next_takes_them_over(tmp
     process.kill()
     process.communicate()
     assert alive(int((tmp_path / "started-1").read_text()))
+    process = start("run", str(file), "--resume", state=state)
+    until("taken over", lambda: "wait  running" in process.stderr.readline())
     (tmp_path / "go").touch()
+    _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, told
+    assert (tmp_path / "starts").read_text() == "1"
+
+
+def test_a_step_that_ended_while_no_adze_ran_has_succeeded(tmp_path: Path, state: Path) -> None:
+    process, file = begun(tmp_path, state)
+    process.kill()
+    process.communicate()
+    (tmp_path / "go").touch()
+    until("ended", lambda: list(state.glob("adze/runs/*/pods/*wait*/exit")))
     steps = resumed(file, state)
     assert [step["phase"] for step in steps.values()] == ["Succeeded", "Succeeded"]
     assert len(steps["wait"]["attempts"]) == 1
