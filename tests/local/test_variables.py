@@ -25,7 +25,9 @@ def made(*env: dict[str, Any], env_from: tuple[dict[str, Any], ...] = ()) -> dic
     labels = {"adze.dev/step": "a"}
     container = {"env": list(env), "envFrom": list(env_from)}
     return environment(
-        {"metadata": {"name": "p", "namespace": "n", "labels": labels}, "spec": {"containers": [container]}}, OBJECTS
+        {"metadata": {"name": "p", "namespace": "n", "labels": labels}, "spec": {"containers": [container]}},
+        OBJECTS,
+        {"ADZE_OUTPUT": "/here"},
     )
 
 
@@ -51,6 +53,11 @@ def test_a_variable_sees_those_before_it() -> None:
         "B": "1$(C)",
         "C": "3",
     }
+
+
+def test_what_lies_elsewhere_here_is_said_to_others_too() -> None:
+    there = {"name": "ADZE_OUTPUT", "value": "/dev/termination-log"}
+    assert made(there, {"name": "OUT", "value": "$(ADZE_OUTPUT)"}) == {"ADZE_OUTPUT": "/here", "OUT": "/here"}
 
 
 def test_references_lead_to_the_files_objects() -> None:

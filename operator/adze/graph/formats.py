@@ -147,15 +147,14 @@ def _box(name: str, centre: float, top: float, width: float) -> str:
 
 
 def _edge(edge: Sequence[Cell], placed: Layout, *, dashed: bool) -> str:
-    """A curve through the middles of the layers that the edge passes."""
+    """Curves from layer to layer, upright where a layer is passed, so that no box is touched."""
     rows = {cell: row for row, layer in enumerate(placed.layers) for cell in layer}
     path = ""
     for upper, lower in pairwise(edge):
         x1, x2 = placed.centres[upper], placed.centres[lower]
-        y1 = rows[upper] * LEVEL + (HEIGHT if isinstance(upper, str) else HEIGHT / 2)
-        y2 = rows[lower] * LEVEL + (0 if isinstance(lower, str) else HEIGHT / 2)
+        y1, y2 = rows[upper] * LEVEL + HEIGHT, rows[lower] * LEVEL
         middle = (y1 + y2) / 2
-        path += "" if path else f"M{x1:.1f} {y1:.1f}"
+        path += f"V{y1:.1f}" if path else f"M{x1:.1f} {y1:.1f}"
         path += f"C{x1:.1f} {middle:.1f} {x2:.1f} {middle:.1f} {x2:.1f} {y2:.1f}"
     style = ' class="dashed"' if dashed else ""
     return f'<path d="{path}"{style}/>'

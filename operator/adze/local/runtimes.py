@@ -38,13 +38,19 @@ class Command:
 
 def command(manifest: Mapping[str, Any], folder: Path, runtime: str, objects: Objects) -> Command:
     """How to run a Pod whose files are in `folder`; NotStarted says why it can't be."""
-    container = manifest["spec"]["containers"][0]
+    plain = names.SCRIPT in manifest["metadata"]["annotations"] and _container(manifest)["image"] == POLICY.worker_image
     try:
-        values = variables.environment(manifest, objects)
+        if runtime in ENGINES and not plain:
+            return _contained(manifest, folder, runtime, variables.environment(manifest, objects, {}))
+        own = {"ADZE_CONTEXT": str(folder / "adze" / "context.json"), "ADZE_OUTPUT": str(folder / "output")}
+        return _here(manifest, folder, variables.environment(manifest, objects, own))
     except Missing as error:
         raise NotStarted(str(error)) from None
-    plain = names.SCRIPT in manifest["metadata"]["annotations"] and container["image"] == POLICY.worker_image
-    return (_contained if runtime in ENGINES and not plain else _here)(manifest, folder, values, runtime)
+
+
+def _container(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    container: Mapping[str, Any] = manifest["spec"]["containers"][0]
+    return container
 
 
 def write_files(manifest: Mapping[str, Any], folder: Path) -> None:
@@ -59,12 +65,10 @@ def write_files(manifest: Mapping[str, Any], folder: Path) -> None:
     output.chmod(0o666)  # whoever the container's user is
 
 
-def _here(manifest: Mapping[str, Any], folder: Path, values: dict[str, str], _runtime: str) -> Command:
-    container = manifest["spec"]["containers"][0]
-    inherited = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    own = {"ADZE_CONTEXT": str(folder / "adze" / "context.json"), "ADZE_OUTPUT": str(folder / "output")}
-    env = {**inherited, **values, **own}
-    words = [*variables.words(container.get("command"), env), *variables.words(container.get("args"), env)]
+def _here(manifest: Mapping[str, Any], folder: Path, values: Mapping[str, str]) -> Command:
+    container = _container(manifest)
+    env = {**{name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}, **values}
+    words = [*variables.words(container.get("command"), values), *variables.words(container.get("args"), values)]
     if not words:
         raise NotStarted("its image's own entrypoint isn't known here")
     if names.SCRIPT in manifest["metadata"]["annotations"] and words[-1] == f"{DIRECTORY}/script":
@@ -83,8 +87,8 @@ def executable(name: str, path: str | None = None) -> str:
     return found
 
 
-def _contained(manifest: Mapping[str, Any], folder: Path, values: dict[str, str], engine: str) -> Command:
-    container = manifest["spec"]["containers"][0]
+def _contained(manifest: Mapping[str, Any], folder: Path, engine: str, values: Mapping[str, str]) -> Command:
+    container = _container(manifest)
     name = manifest["metadata"]["name"]
     program = executable(engine)
     pull = {"Always": "always", "Never": "never"}.get(container.get("imagePullPolicy", ""), "missing")
@@ -114,7 +118,11 @@ def find_engine() -> str:
         raise NotStarted("--containers needs docker or podman; neither is on this machine")
     said = []
     for engine in found:
-        answer = subprocess.run([engine, "version"], capture_output=True, text=True, check=False, timeout=30)
+        try:
+            answer = subprocess.run([engine, "version"], capture_output=True, text=True, check=False, timeout=30)
+        except subprocess.TimeoutExpired:
+            said.append(f"{engine}: no answer within 30 s")
+            continue
         if answer.returncode == 0:
             return engine
         said.append(f"{engine}: {(answer.stderr.strip() or answer.stdout.strip() or 'no answer').splitlines()[-1]}")

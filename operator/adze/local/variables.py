@@ -63,8 +63,8 @@ def check(env: Iterable[Mapping[str, Any]], env_from: Iterable[Mapping[str, Any]
             _follow(source, {}, objects)
 
 
-def environment(manifest: Mapping[str, Any], objects: Objects) -> dict[str, str]:
-    """Name to text for the Pod's container; Missing if a reference leads nowhere."""
+def environment(manifest: Mapping[str, Any], objects: Objects, own: Mapping[str, str]) -> dict[str, str]:
+    """Name to text for the Pod's container, with `own` in place of its values; Missing if a reference leads nowhere."""
     container = manifest["spec"]["containers"][0]
     values = dict(_everything(container.get("envFrom", ()), objects))
     for variable in container.get("env", ()):
@@ -73,7 +73,7 @@ def environment(manifest: Mapping[str, Any], objects: Objects) -> dict[str, str]
             if text is not None:
                 values[variable["name"]] = text
         else:
-            values[variable["name"]] = expand(variable.get("value", ""), values)
+            values[variable["name"]] = own.get(variable["name"], expand(variable.get("value", ""), values))
     return values
 
 
