@@ -94,6 +94,11 @@ PLACES = {
         "f.yaml:3:18: error: metadata.name: must be lower-case letters, digits, '-' and '.', at most 253 of them, "
         "not 'W_1' [kind]",
     ),
+    "a bad beginning of a name": (
+        lines("  - name: a\n", SCRIPT).replace("name: w", "generateName: -w"),
+        "f.yaml:3:26: error: metadata.generateName: must be lower-case letters, digits, '-' and '.', at most 253 of "
+        "them, not '-w' [kind]",
+    ),
     "no name": (
         lines("  - name: a\n", SCRIPT).replace("{name: w}", "{}"),
         "f.yaml:3:11: error: metadata.name: must be given [kind]",

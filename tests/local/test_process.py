@@ -10,7 +10,7 @@ import pytest
 
 from adze.local import process
 from adze.local.process import Process
-from tests.local.waiting import alive
+from tests.local.waiting import alive, until
 
 ENV = {"PATH": os.environ["PATH"]}
 PATIENCE = 30.0
@@ -60,7 +60,7 @@ def test_what_was_never_started_is_not_found(tmp_path: Path) -> None:
 async def test_what_a_command_leaves_behind_ends_with_it(tmp_path: Path) -> None:
     running = Process.start(tmp_path, ["sh", "-c", "sleep 60 & echo $! > pid-of-child"], ENV)
     await ended(running)
-    assert not alive(int((tmp_path / "work" / "pid-of-child").read_text()))
+    until("ended", lambda: not alive(int((tmp_path / "work" / "pid-of-child").read_text())))
 
 
 async def test_a_request_to_end_reaches_the_command_not_only_the_shell(tmp_path: Path) -> None:

@@ -84,7 +84,10 @@ def test_an_interrupted_adze_ends_its_steps_and_they_use_up_no_retry(
     process.send_signal(number)
     _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 128 + number
-    assert told.rstrip().endswith("waiting was interrupted; adze run --resume goes on")
+    assert told.splitlines()[-2:] == [
+        "ending the steps that run; once more kills them",
+        "waiting was interrupted; adze run --resume goes on",
+    ]
     assert not alive(int((tmp_path / "started-1").read_text()))
     (tmp_path / "go").touch()
     first, second = resumed(file, state)["wait"]["attempts"]

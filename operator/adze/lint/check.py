@@ -104,11 +104,12 @@ def _identity(document: Document) -> Iterator[Finding]:
     metadata = value.get("metadata")
     metadata = metadata if isinstance(metadata, dict) else {}
     name = metadata.get("name")
-    if name is None and not metadata.get("generateName"):
+    field, whole = ("name", name) if name is not None else ("generateName", metadata.get("generateName"))
+    if whole is None:
         yield document.finding(_at(document, ("metadata",)), "kind", "must be given", "metadata.name")
-    elif name is not None and not (isinstance(name, str) and len(name) <= 253 and _NAME.fullmatch(name)):
-        message = f"must be lower-case letters, digits, '-' and '.', at most 253 of them, not {name!r}"
-        yield document.finding(_at(document, ("metadata", "name")), "kind", message, "metadata.name")
+    elif not (isinstance(whole, str) and len(whole) <= 253 and _NAME.fullmatch(whole + "x" * (field != "name"))):
+        message = f"must be lower-case letters, digits, '-' and '.', at most 253 of them, not {whole!r}"
+        yield document.finding(_at(document, ("metadata", field)), "kind", message, f"metadata.{field}")
 
 
 def _at(document: Document, path: schema.Path) -> Any:

@@ -175,6 +175,11 @@ class Kubelet:
         loop = asyncio.get_running_loop()
         self._killers[name] = loop.call_later(grace, running.send, signal.SIGKILL)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a process runs."""
+        return bool(self._processes)
+
     def kill(self) -> None:
         """End everything at once."""
         for running in self._processes.values():

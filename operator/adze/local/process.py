@@ -19,9 +19,9 @@ from pathlib import Path
 
 SHELL = """\
 trap : HUP INT TERM
-echo $$ >"$0/pid.new" && mv "$0/pid.new" "$0/pid" && cd "$0/work" || exit 1
+cd "$0/work" && echo $$ >"$0/pid" || exit 1
 (exec "$@") </dev/null >>"$0/log" 2>&1
-echo $? >"$0/exit.new" && mv "$0/exit.new" "$0/exit"
+echo $? >"$0/exit"
 kill -KILL 0
 """
 
@@ -93,7 +93,7 @@ class Process:
 
 
 def noted(folder: Path, name: str) -> int | None:
-    """The number that the shell has noted, or None."""
+    """The number that the shell has noted, or None; an empty file is a shell that was killed as it wrote."""
     try:
         return int((folder / name).read_text())
     except (FileNotFoundError, ValueError):

@@ -33,6 +33,9 @@ class Show(Protocol):
     def tick(self) -> None:
         """Time has passed."""
 
+    def print(self, text: str) -> None:
+        """Something has to be said besides."""
+
 
 class Runner:
     """One run and all that works on it."""
@@ -90,6 +93,8 @@ class Runner:
     def _interrupt(self, number: int) -> None:
         if self.interrupted is not None:
             self._kubelet.kill()
+        elif self._kubelet.busy:
+            self._show.print("ending the steps that run; once more kills them")
         self.interrupted = self.interrupted or number
         self._ended.set()
 
