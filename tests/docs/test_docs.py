@@ -202,7 +202,7 @@ def test_each_metric_has_a_row() -> None:
 
 def test_each_constant_of_the_limits_is_where_they_say() -> None:
     for row in re.findall(r"^\|.*\|$", (ROOT / "docs" / "limits.md").read_text(), re.M):
-        for file, names in re.findall(r"`((?:core|shell)/[\w/]+\.py)` (`\w+`(?:, `\w+`)*)", row):
+        for file, names in re.findall(r"`((?:core|shell|local|lint)/[\w/]+\.py)` (`\w+`(?:, `\w+`)*)", row):
             source = (ROOT / "operator" / "adze" / file).read_text()
             for name in re.findall(r"`(\w+)`", names):
                 defined = rf"^\s*(class |def )?{name}\b(?!\.)"

@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -23,8 +23,6 @@ from adze.core.queues import Queues
 from adze.core.revision import InvalidWorkflow, Revision
 from adze.core.slots import Slot
 from adze.shell import metrics
-from adze.shell.cluster import growing
-from adze.shell.driver import Driver
 
 log = structlog.get_logger()
 
@@ -38,6 +36,13 @@ def utcnow() -> datetime:
     """The operator's only clock, in the milliseconds that the status shows."""
     now = datetime.now(UTC)
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
+
+
+class Driver(Protocol):
+    """Does the protocol's calls: `shell.driver` over HTTP, `local.api` in memory."""
+
+    async def do(self, call: Call) -> Any:
+        """The answer to a call, or the Problem with it."""
 
 
 class Engine:
@@ -219,7 +224,7 @@ class Engine:
             result = await self._drive(steps)
         except Exception:
             failures = self._failures[uid] = self._failures.get(uid, 0) + 1
-            self._wake(uid, self._clock() + timedelta(seconds=growing(RETRY, failures - 1)))
+            self._wake(uid, self._clock() + timedelta(seconds=backoff.growing(RETRY, failures - 1)))
             metrics.failed_passes.inc()
             log.exception("a pass failed; it is made again", of=uid, failures=failures)
             return None
