@@ -26,7 +26,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
-WITH_YAML = [ROOT / "README.md", ROOT / "docs" / "workflows.md"]
+WITH_YAML = [ROOT / "README.md", ROOT / "docs" / "workflows.md", ROOT / "docs" / "concurrency.md"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 CORE = ROOT / "operator" / "adze" / "core"
 OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("driver.py", "workflows.py")]
