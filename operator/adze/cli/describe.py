@@ -22,7 +22,10 @@ NEWEST = 10
 @click.argument("name", shell_complete=names_of_kind)
 @on_cluster
 def describe(cluster: Cluster, kind_: str, name: str) -> None:
-    """Show a run with its steps, attempts and Events, and why it waits; or a workflow with its latest runs.
+    """Show a run step by step, or a workflow.
+
+    Of a run: its steps with their attempts, how long they took and why they wait, and its last Events. Of a workflow:
+    its input, its steps and its latest runs.
 
     \b
     adze describe run order-1001

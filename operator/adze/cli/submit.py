@@ -102,18 +102,16 @@ def _from_file(file: str) -> Object:
     metadata = {field: document["metadata"][field] for field in KEPT if field in document["metadata"]}
     if document["kind"] == "WorkflowRun":
         return {"metadata": metadata, "spec": document["spec"]}
-    return {
-        "metadata": {**metadata, "name": None, "generateName": f"{document['metadata']['name']}-"},
-        "spec": {"workflowSpec": document["spec"]},
-    }
+    _put_name(metadata, None, f"{document['metadata']['name']}-")
+    return {"metadata": metadata, "spec": {"workflowSpec": document["spec"]}}
 
 
 def _put_name(metadata: Object, name: str | None, generate_name: str | None) -> None:
     """Name the run, unless it has a name and nothing else is asked for."""
-    if name:
-        metadata |= {"name": name, "generateName": None}
-    elif generate_name:
-        metadata |= {"name": None, "generateName": generate_name}
+    if name or generate_name:
+        metadata.pop("name", None)
+        metadata.pop("generateName", None)
+        metadata |= {"name": name} if name else {"generateName": generate_name}
 
 
 def _put_input(cluster: Cluster, spec: Object, pairs: tuple[str, ...], file: str | None) -> None:
