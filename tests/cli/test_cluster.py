@@ -180,3 +180,10 @@ def test_a_log_that_cannot_be_read_is_said_and_the_others_are_printed(api: Api, 
     assert done.exit_code == exits.UNREACHABLE
     assert "a/1 can't be read" in done.stderr
     assert done.stdout.endswith("| hello\n")
+
+
+def test_a_steps_own_colours_are_kept_in_a_file(api: Api, on_api: OnApi) -> None:
+    api.on("GET", f"{RUNS}/r", Answer(run("r", "Succeeded")))
+    api.on("GET", rf"{PODS}\?.*", listed(pod("terminated")))
+    api.on("GET", rf"{PODS}/r-a-1/log.*", Answer(chunks=("\x1b[31mred\x1b[0m\n",)))
+    assert on_api("logs", "r", "--no-prefix").stdout == "\x1b[31mred\x1b[0m\n"

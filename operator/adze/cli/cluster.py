@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -240,9 +241,12 @@ def on_cluster(command: Callable[..., None]) -> Callable[..., None]:
     )
     @functools.wraps(command)
     def with_cluster(namespace: str | None, context: str | None, kubeconfig: str | None, **options: Any) -> None:
+        asked = click.get_current_context()
+        if os.environ.get("NO_COLOR"):
+            asked.color = False
         try:
             command(Cluster(login(kubeconfig, context), namespace), **options)
         except KeyboardInterrupt:
-            click.get_current_context().exit(exits.INTERRUPTED)
+            asked.exit(exits.INTERRUPTED)
 
     return with_cluster

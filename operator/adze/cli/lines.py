@@ -1,6 +1,7 @@
 """Lines of many Pods in one stream, each with the step and the attempt that it comes from."""
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -52,14 +53,17 @@ class Lines:
         self._colours = {step: COLOURS[place % len(COLOURS)] for place, step in enumerate(steps)}
         self._width = max(map(len, steps), default=0) + len("/1")
         self._prefix = prefix
+        self._coloured = sys.stdout.isatty() and click.get_current_context().color is not False
         self.lost = False
 
     def print(self, pod: Object, text: str) -> None:
         """A line that a Pod has printed."""
         step, attempt = owner(pod)
-        if self._prefix:
-            text = click.style(f"{step}/{attempt}".ljust(self._width), fg=self._colours.get(step)) + f" | {text}"
-        click.echo(text)
+        prefix = f"{step}/{attempt}".ljust(self._width)
+        if self._coloured:
+            prefix = click.style(prefix, fg=self._colours.get(step))
+        # The step's own colours are its business, wherever they go.
+        click.echo(f"{prefix} | {text}" if self._prefix else text, color=True)
 
     def note(self, step: str, attempt: int, text: str) -> None:
         """Something about a Pod."""
