@@ -17,12 +17,13 @@ CLUSTER = "/apis/adze.dev/v1alpha1/namespaces/shop"
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said: a status code and a body, whole or in chunks; `broken` ends it in the middle."""
+    """What is said: a status code and a body, whole or in chunks. `broken` ends it in the middle, `hangs_up` before."""
 
     body: Any = None
     code: int = 200
-    chunks: tuple[str, ...] = ()
+    chunks: tuple[str, ...] | None = None
     broken: bool = False
+    hangs_up: bool = False
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -35,9 +36,8 @@ def refusal(code: int, reason: str, message: str, kind: str = "") -> Answer:
 
 def events(*pairs: tuple[str, dict[str, Any]], broken: bool = False) -> Answer:
     """A watch that tells of these changes and ends."""
-    return Answer(
-        chunks=tuple(json.dumps({"type": kind, "object": item}) + "\n" for kind, item in pairs), broken=broken
-    )
+    lines = (json.dumps({"type": kind, "object": item}) + "\n" for kind, item in pairs)
+    return Answer(chunks=tuple(lines), broken=broken)
 
 
 @dataclass
@@ -87,10 +87,13 @@ def serving() -> Iterator[Api]:
             self.say(api.answer(self.command, f"{parts.path}?{parts.query}" if parts.query else parts.path))
 
         def say(self, answer: Answer) -> None:
+            if answer.hangs_up:
+                self.close_connection = True
+                return
             self.send_response(answer.code)
             for header in answer.headers:
                 self.send_header(*header)
-            if answer.chunks:
+            if answer.chunks is not None:
                 self.send_header("Transfer-Encoding", "chunked")
                 self.end_headers()
                 for chunk in answer.chunks:

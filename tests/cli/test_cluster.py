@@ -67,6 +67,26 @@ def test_an_overloaded_server_is_asked_again(api: Api, on_api: OnApi) -> None:
     assert on_api("get", "run", "order-1", "-o", "name").stdout == "workflowrun.adze.dev/order-1\n"
 
 
+def test_a_server_that_stays_busy_is_told(api: Api, on_api: OnApi) -> None:
+    api.on("GET", ".*", Answer("", 429, headers=(("Retry-After", "0"),)))
+    done = on_api("get", "run", "order-1")
+    assert (done.exit_code, done.stderr.count("\n")) == (exits.UNREACHABLE, 1)
+    assert len(api.asked) == 7
+
+
+def test_a_kept_connection_that_was_closed_is_no_error_for_a_read(api: Api, on_api: OnApi) -> None:
+    api.on("GET", f"{RUNS}/r", Answer(hangs_up=True), Answer(run("r")))
+    done = on_api("get", "run", "r", "-o", "name")
+    assert (done.stdout, done.stderr) == ("workflowrun.adze.dev/r\n", "")
+
+
+def test_a_write_is_never_repeated(api: Api, on_api: OnApi) -> None:
+    api.on("GET", f"{RUNS}/r", Answer(run("r")))
+    api.on("PATCH", f"{RUNS}/r", Answer(hangs_up=True))
+    assert on_api("cancel", "r").exit_code == exits.UNREACHABLE
+    assert [method for method, *_ in api.asked] == ["GET", "PATCH"]
+
+
 def test_a_name_that_comes_close_is_offered(api: Api, on_api: OnApi) -> None:
     api.on("GET", f"{RUNS}/oder-1", refusal(404, "NotFound", "not found", "workflowruns"))
     api.on("GET", rf"{RUNS}\?.*", listed(run("order-1"), run("report-9")))
@@ -159,13 +179,14 @@ def pod(state: str) -> dict[str, Any]:
 def test_a_log_that_breaks_is_taken_up_where_it_broke(api: Api, on_api: OnApi) -> None:
     api.on("GET", f"{RUNS}/r", Answer(run("r")), Answer(run("r")), Answer(run("r", "Succeeded", "7")))
     api.on("GET", f"{PODS}/r-a-1", Answer(pod("running")), Answer(pod("terminated")))
+    api.on("GET", rf"{PODS}\?.*watch=true.*", events())
     api.on("GET", rf"{PODS}\?.*", listed(pod("running")))
     stamp = "2026-03-01T12:00:0{}.000000000Z".format
     first = Answer(chunks=(f"{stamp(1)} one\n{stamp(2)} two\n{stamp(3)} th",), broken=True)
     second = Answer(chunks=(f"{stamp(2)} two\n{stamp(3)} three\n{stamp(4)} four",))
     api.on("GET", rf"{PODS}/r-a-1/log\?.*", first, second)
     done = on_api("logs", "r", "-f", "--no-prefix")
-    assert done.stdout.splitlines() == ["one", "two", "three", "four"]
+    assert done.stdout.splitlines() == ["one", "two", "three", "four"], done.stderr
     assert [query.get("sinceTime") for _, path, query, _, _ in api.asked if path.endswith("/log")] == [None, stamp(2)]
 
 

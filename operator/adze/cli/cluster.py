@@ -17,7 +17,7 @@ from adze.cli.resources import PODS, Resource
 from adze.core import names
 
 if TYPE_CHECKING:
-    from urllib3.response import BaseHTTPResponse
+    from urllib3 import BaseHTTPResponse, Retry
 
 Object = dict[str, Any]
 Query = Mapping[str, str | int | None]
@@ -28,8 +28,12 @@ NAMES = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,applic
 PAGE = 500
 CONNECT = 10.0
 """Seconds until a connection must stand."""
+ANSWER = 30.0
+"""Seconds until an answer must begin, and between its parts."""
 SILENCE = 75.0
-"""Seconds until an answer must begin; a watch is never silent for longer, as bookmarks come each minute."""
+"""The same for a watch, in which bookmarks come each minute."""
+AGAIN = 6
+"""How often an overloaded API server, which says when to come back, is asked again."""
 WATCH = 240
 """Seconds after which the server ends a watch, and all is read again."""
 
@@ -106,7 +110,7 @@ class Cluster:
             "timeoutSeconds": WATCH,
             "resourceVersion": version,
         }
-        for line in self._lines("watch", resource, resource.path(self.namespace), {**query, **asked}):
+        for line in self._lines("watch", resource, resource.path(self.namespace), {**query, **asked}, SILENCE):
             event = json.loads(line)
             if event["type"] == "ERROR":
                 raise Expired(event["object"].get("message", "the watch has ended"))
@@ -116,7 +120,7 @@ class Cluster:
     def log(self, pod: str, query: Query = NOTHING) -> Iterator[str]:
         """The lines of a Pod's own container; `follow` goes on until its end. BadInput if it hasn't started."""
         path = PODS.path(self.namespace, pod, "log")
-        silence = None if query.get("follow") else SILENCE
+        silence = None if query.get("follow") else ANSWER
         lines = self._lines("get", PODS, path, {**query, "container": names.MAIN}, silence)
         return (line.decode(errors="replace") for line in lines)
 
@@ -127,9 +131,7 @@ class Cluster:
             found: Object = json.loads(response.data)
             return found
 
-    def _lines(
-        self, verb: str, resource: Resource, path: str, query: Query, silence: float | None = SILENCE
-    ) -> Iterator[bytes]:
+    def _lines(self, verb: str, resource: Resource, path: str, query: Query, silence: float | None) -> Iterator[bytes]:
         """The lines of an answer as they come."""
         with self._open(verb, resource, "GET", path, query, silence=silence) as response:
             rest = b""
@@ -149,7 +151,7 @@ class Cluster:
         query: Query,
         body: Any = None,
         accept: str = JSON,
-        silence: float | None = SILENCE,
+        silence: float | None = ANSWER,
     ) -> Iterator["BaseHTTPResponse"]:
         """An answer that is none of the errors, which are raised."""
         from urllib3 import Timeout
@@ -168,6 +170,7 @@ class Cluster:
                 body=None if body is None else json.dumps(body),
                 headers=headers,
                 timeout=Timeout(connect=CONNECT, read=silence),
+                retries=_retries(method),
                 preload_content=False,
             )
             try:
@@ -213,6 +216,15 @@ class Cluster:
             return exits.NotFound(said + exits.did_you_mean(name, self.names_of(resource)))
         except exits.Failure:
             return exits.NotFound(said)
+
+
+def _retries(method: str) -> "Retry":
+    """A read is asked again once, as a connection that was kept may have been closed; nothing else is, but politely."""
+    from urllib3 import Retry
+
+    reads = 1 if method == "GET" else 0
+    busy = {429}
+    return Retry(connect=0, read=reads, redirect=0, other=0, status=AGAIN, status_forcelist=busy, allowed_methods=None)
 
 
 def _status(answer: bytes) -> Object:

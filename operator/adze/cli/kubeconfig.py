@@ -61,21 +61,11 @@ def login(kubeconfig: str | None, context: str | None) -> Access:
         raise Failure(
             "the official Kubernetes client is missing: python3 -m pip install 'adze-workflows[cluster]'"
         ) from None
-    from urllib3 import HTTPHeaderDict, Retry
+    from urllib3 import HTTPHeaderDict
     from yaml import YAMLError
 
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its warnings tell of what is tried again
     configuration = Configuration()
-    # An overloaded API server says when to come back. Other troubles are told at once.
-    configuration.retries = Retry(
-        connect=0,
-        read=0,
-        redirect=0,
-        other=0,
-        status=6,
-        status_forcelist=[429],
-        allowed_methods=None,
-        raise_on_status=False,
-    )
     configuration.keep_alive = True
     configuration.connection_pool_maxsize = CONNECTIONS
     identity = HTTPHeaderDict({"User-Agent": f"adze/{__version__}"})
