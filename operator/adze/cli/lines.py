@@ -134,7 +134,8 @@ class Following:
         raise error
 
     def _watch_pods(self) -> None:
-        for pod in persistent(lambda: _look(self._cluster, self._source.query)):
+        # The watch of the run says it if the cluster is away.
+        for pod in persistent(lambda: _look(self._cluster, self._source.query), quiet=True):
             if started(pod):
                 self._arrivals.put(partial(self._found, pod))
 
