@@ -91,7 +91,8 @@ class Wanted:
         for step in self._steps(self.run):
             for attempt in step.get("attempts", ()):
                 asked = self._attempt in (None, attempt["number"])
-                if asked and attempt.get("startTime") and attempt["pod"] not in there:
+                pod = attempt.get("pod")
+                if asked and pod and attempt.get("startTime") and pod not in there:
                     yield step["name"], attempt["number"]
 
     def over(self, run: Object) -> bool:
