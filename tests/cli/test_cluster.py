@@ -130,7 +130,7 @@ def test_a_watch_that_ends_goes_on_and_what_it_lost_is_found(api: Api, on_api: O
     expired = events(("ERROR", {"code": 410, "message": "too old resource version"}))
     api.on("GET", rf"{RUNS}\?.*watch=true.*", events(("MODIFIED", run("r", "Running", "3"))), expired)
     done = on_api("watch", "r")
-    assert done.exit_code == exits.FAILED
+    assert (done.exit_code, done.stderr) == (exits.FAILED, "")
     phases = [line.split()[2] for line in done.stdout.splitlines()]
     assert phases == ["Pending", "Running", "Failed"]
 

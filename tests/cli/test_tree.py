@@ -42,6 +42,12 @@ def test_steps_stand_below_their_run_with_what_they_wait_for() -> None:
     ]
 
 
+def test_only_parents_that_have_not_ended_are_waited_for() -> None:
+    drive = Drive(workflow(step("a"), step("b"), step("join", parents=["a", "b"]))).until_quiet()
+    drive.start("b").succeed("a")
+    assert shown(drive)[4].endswith("after b")
+
+
 def test_a_backoff_shows_the_attempts_and_when_the_next_one_comes() -> None:
     drive = Drive(workflow(step("charge", retries=3, backoff={"base": "8s"}))).until_quiet()
     drive.start("charge").pass_time(2).fail("charge", exit_code=7, message="no money")
