@@ -282,7 +282,7 @@ def test_cancel_by_selector_after_a_dry_run(kube: Kube, adze_command: Adze) -> N
 
 
 def test_suspend_and_resume(kube: Kube, adze_command: Adze) -> None:
-    kube.apply(run("r", {"name": "a", **shell("sleep 3")}, {"name": "b", "parents": ["a"], **shell("true")}))
+    kube.apply(run("r", {"name": "a", **shell("sleep 20")}, {"name": "b", "parents": ["a"], **shell("true")}))
     kube.step("r", "a", lambda step: bool(step.get("attempts")))
     assert adze_command.must("suspend", "r") == "workflowrun.adze.dev/r suspended\n"
     kube.step("r", "a", lambda step: step["phase"] == "Succeeded")
