@@ -145,3 +145,9 @@ def test_the_namespace_is_that_of_the_context_or_of_the_option(api: Api, on_api:
     prefix = "/apis/adze.dev/v1alpha1"
     places = [path.removeprefix(prefix) for _, path, _, _, _ in api.asked]
     assert places == ["/namespaces/shop/workflowruns", "/namespaces/other/workflowruns", "/workflowruns"]
+
+
+def test_what_to_install_is_said_where_the_official_client_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes.client", None)
+    with pytest.raises(exits.Unreachable, match=r"pip install 'adze-workflows\[cluster\]'"):
+        login(None, None)

@@ -23,7 +23,7 @@ MEANINGS = {
     USAGE: "bad input: options, a file, an input that breaks the workflow's schema; nothing was started",
     NOT_FOUND: "there is no such run, workflow or step, or adze is not installed",
     FORBIDDEN: "not logged in, or no right to do this",
-    UNREACHABLE: "no kubeconfig, or the cluster can't be reached",
+    UNREACHABLE: "no kubeconfig, no official client, or the cluster can't be reached",
     TIMED_OUT: "the time of --timeout is up; the run goes on",
     INTERRUPTED: "interrupted by Ctrl-C; a run on a cluster goes on",
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from adze import __version__
-from adze.cli.exits import Failure, Forbidden, Unreachable, did_you_mean
+from adze.cli.exits import Forbidden, Unreachable, did_you_mean
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
@@ -53,12 +53,12 @@ class Access:
 
 
 def login(kubeconfig: str | None, context: str | None) -> Access:
-    """The cluster of a kubeconfig's context. Failure if there is none, or no way to log in."""
+    """The cluster of a kubeconfig's context. Unreachable if there is none, Forbidden if there is no way to log in."""
     try:
         from kubernetes.client import ApiClient, Configuration
         from kubernetes.config import ConfigException, load_incluster_config
     except ImportError:
-        raise Failure(
+        raise Unreachable(
             "the official Kubernetes client is missing: python3 -m pip install 'adze-workflows[cluster]'"
         ) from None
     from urllib3 import HTTPHeaderDict
