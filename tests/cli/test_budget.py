@@ -11,7 +11,7 @@ from adze.cli import COMMANDS
 from tests.cli.command import ROOT, environment
 
 HEAVY = {"aiohttp", "asyncio", "kopf", "kubernetes", "prometheus_client", "structlog"}
-CORE = {"cel_expr_python", "jsonschema_rs", "msgspec", "yaml", "adze.core", "adze.shell", "adze.local"}
+CORE = {"cel_expr_python", "jsonschema_rs", "msgspec", "yaml", "adze.core.model", "adze.shell", "adze.local"}
 EXAMPLE = "examples/01-order-pipeline"
 CODE = """
 import json, sys

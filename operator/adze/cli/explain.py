@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from adze.cli.inputs import Refused
+from adze.cli.exits import BadInput
 
 WIDTH = 100
 
@@ -32,7 +32,7 @@ def explain(field: str, recursive: bool) -> None:
     by_name = {alias: kind for kind in kinds for alias in _aliases(kind["names"])}
     kind = by_name.get(name.lower())
     if kind is None:
-        raise Refused(f"there is no kind {name!r}{_instead(name.lower(), by_name)}")
+        raise BadInput(f"there is no kind {name!r}{_instead(name.lower(), by_name)}")
     click.echo("\n".join(page(kind, path, recursive=recursive)))
 
 
@@ -52,7 +52,7 @@ def _instead(word: str, known: Mapping[str, Any]) -> str:
 
 
 def page(kind: Mapping[str, Any], path: list[str], *, recursive: bool) -> Iterator[str]:
-    """The lines about one field; Refused if there's no such field."""
+    """The lines about one field; BadInput if there's no such field."""
     schema, required = _schema(kind), False
     done = kind["names"]["singular"]
     for part in path:
@@ -60,7 +60,7 @@ def page(kind: Mapping[str, Any], path: list[str], *, recursive: bool) -> Iterat
         fields = inner.get("properties", {})
         if part not in fields:
             what = "has no fields" if not fields else f"has no field {part!r}"
-            raise Refused(f"{done} {what}{_instead(part, fields)}")
+            raise BadInput(f"{done} {what}{_instead(part, fields)}")
         schema, required = fields[part], part in inner.get("required", ())
         done = f"{done}.{part}"
     yield f"KIND:     {kind['names']['kind']}"

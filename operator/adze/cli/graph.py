@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from adze.cli.inputs import Refused
+from adze.cli.exits import BadInput
 
 FORMATS = ("text", "mermaid", "dot", "svg")
 
@@ -30,16 +30,16 @@ def graph(file: str, name: str | None, output: str) -> None:
     checked = check_files([file], sys.stdin.buffer)
     if checked.broken:
         click.echo(as_text(checked.findings), err=True)
-        raise Refused("nothing was drawn")
+        raise BadInput("nothing was drawn")
     specs = {run.metadata.name: run.spec.workflow_spec for _, run in checked.runs if run.spec.workflow_spec}
     specs |= {workflow.metadata.name: workflow.spec for _, workflow in checked.workflows}
     if not specs:
-        raise Refused(f"there is no Workflow in {file}")
+        raise BadInput(f"there is no Workflow in {file}")
     if name is None and len(specs) > 1:
-        raise Refused(f"{file} holds {len(specs)} workflows: choose with --run {' or --run '.join(specs)}")
+        raise BadInput(f"{file} holds {len(specs)} workflows: choose with --run {' or --run '.join(specs)}")
     spec = specs.get(name or next(iter(specs)))
     if spec is None:
         from adze.lint.schema import instead
 
-        raise Refused(f"there is no {name!r} in {file}{instead(name or '', specs)}")
+        raise BadInput(f"there is no {name!r} in {file}{instead(name or '', specs)}")
     click.echo(formats.FORMATS[output](spec))

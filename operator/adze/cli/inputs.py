@@ -6,13 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
-
-class Refused(click.ClickException):
-    """Something is wrong with what was asked for; nothing was started."""
-
-    exit_code = 2
+from adze.cli.exits import BadInput
 
 
 def read_input(pairs: Iterable[str], file: str | None, schema: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -26,9 +20,9 @@ def read_input(pairs: Iterable[str], file: str | None, schema: Mapping[str, Any]
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise Refused(f"--input {pair}: NAME=VALUE is expected")
+            raise BadInput(f"--input {pair}: NAME=VALUE is expected")
         if name in named:
-            raise Refused(f"--input {name} is given twice")
+            raise BadInput(f"--input {name} is given twice")
         wanted = properties.get(name) if isinstance(properties, Mapping) else None
         named[name] = _value(text, wanted.get("type") if isinstance(wanted, Mapping) else None)
     return {**given, **named}
@@ -49,10 +43,10 @@ def _from_file(file: str) -> dict[str, Any]:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"--input-file {file}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}") from None
+        raise BadInput(f"--input-file {file}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}") from None
     found = list(parse(file, text))
     if len(found) != 1 or not isinstance(found[0], Document) or not isinstance(found[0].value, dict):
         broken = next((item.message for item in found if not isinstance(item, Document)), None)
-        raise Refused(f"--input-file {file}: {broken or 'one JSON or YAML object is expected'}")
+        raise BadInput(f"--input-file {file}: {broken or 'one JSON or YAML object is expected'}")
     value: dict[str, Any] = found[0].value
     return value

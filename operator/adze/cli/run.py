@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from adze.cli.inputs import Refused, read_input
+from adze.cli.exits import BadInput
+from adze.cli.inputs import read_input
 
 if TYPE_CHECKING:
     from adze.core.model import Run
@@ -56,7 +57,7 @@ def run(ctx: click.Context, /, files: tuple[str, ...], watch: bool, **options: A
 def again_and_again(files: tuple[str, ...], options: dict[str, Any]) -> int:
     """A run whenever a file has changed, until a signal comes; the exit code for that."""
     if not files or "-" in files or options["resume"]:
-        raise Refused("--watch needs files that can change, and a run of its own")
+        raise BadInput("--watch needs files that can change, and a run of its own")
     while True:
         before = stamps(files)
         try:
@@ -107,7 +108,7 @@ def from_start_or_on(files: tuple[str, ...], options: dict[str, Any]) -> int:
     if options["resume"]:
         return go(resumed(files, options), options)
     if not files:
-        raise Refused("no FILE is given")
+        raise BadInput("no FILE is given")
     import sys
 
     from adze.lint.check import check_files
@@ -117,7 +118,7 @@ def from_start_or_on(files: tuple[str, ...], options: dict[str, Any]) -> int:
     checked.findings = [finding for finding in checked.findings if finding.rule != "input"]
     if checked.broken:
         click.echo(as_text(checked.findings), err=True)
-        raise Refused("nothing was started")
+        raise BadInput("nothing was started")
     return go(created(checked, files, options), options)
 
 
@@ -128,15 +129,15 @@ def resumed(files: tuple[str, ...], options: dict[str, Any]) -> "Folder":
     from adze.local import state
 
     if options["pairs"] or options["input_file"] or options["name"]:
-        raise Refused("--resume goes on with what there is: no --run and no input can be given")
+        raise BadInput("--resume goes on with what there is: no --run and no input can be given")
     folder = state.unfinished(str(Path(file).resolve()) for file in files)
     if folder is None:
-        raise Refused(f"there is no interrupted run{f' of {files[0]}' if files else ''}")
+        raise BadInput(f"there is no interrupted run{f' of {files[0]}' if files else ''}")
     return folder
 
 
 def created(checked: "Checked", files: tuple[str, ...], options: dict[str, Any]) -> "Folder":
-    """The state of a new run; Refused if it can't be run here."""
+    """The state of a new run; BadInput if it can't be run here."""
     import os
     from pathlib import Path
 
@@ -145,11 +146,11 @@ def created(checked: "Checked", files: tuple[str, ...], options: dict[str, Any])
 
     spec, run = chosen(checked, options)
     if run.spec.suspend:
-        raise Refused(f"{run.metadata.name} has spec.suspend: true, so nothing of it would start")
+        raise BadInput(f"{run.metadata.name} has spec.suspend: true, so nothing of it would start")
     runtime = chosen_runtime(options)
     objects = [document.value for document in checked.others if document.kind in ("ConfigMap", "Secret")]
     if problems := list(runtimes.refusals(spec, runtime, Objects(objects))):
-        raise Refused("; ".join(problems))
+        raise BadInput("; ".join(problems))
     workflows = [document.value for document, _ in checked.workflows]
     order = state.Order(
         files=tuple(str(Path(file).resolve()) for file in files),
@@ -165,11 +166,11 @@ def chosen_runtime(options: dict[str, Any]) -> str:
     from adze.local import runtimes
 
     if options["containers"] and options["host_processes"]:
-        raise Refused("--containers and --host-processes exclude each other")
+        raise BadInput("--containers and --host-processes exclude each other")
     try:
         return runtimes.find_engine() if options["containers"] else runtimes.runtime(host=options["host_processes"])
     except runtimes.NotStarted as error:
-        raise Refused(str(error)) from None
+        raise BadInput(str(error)) from None
 
 
 def chosen(checked: "Checked", options: dict[str, Any]) -> "tuple[Any, Run]":
@@ -190,17 +191,17 @@ def chosen(checked: "Checked", options: dict[str, Any]) -> "tuple[Any, Run]":
     if name is None and len(candidates) != 1:
         kind = "WorkflowRun" if runs else "Workflow"
         some = f"the files hold {len(candidates)} {kind}s: choose with --run {' or --run '.join(candidates)}"
-        raise Refused(some if candidates else "there is no Workflow and no WorkflowRun in the files")
+        raise BadInput(some if candidates else "there is no Workflow and no WorkflowRun in the files")
     item = candidates.get(name or next(iter(candidates)))
     if item is None:
         from adze.lint.schema import instead
 
-        raise Refused(f"there is no {name!r} in the files{instead(name or '', candidates)}")
+        raise BadInput(f"there is no {name!r} in the files{instead(name or '', candidates)}")
     spec = item.spec if isinstance(item.spec, RunSpec) else RunSpec(workflow=item.metadata.name)
     workflow = workflows.get(spec.workflow or "")
     definition = spec.workflow_spec or (workflow.spec if workflow else None)
     if definition is None:
-        raise Refused(
+        raise BadInput(
             f"{item.metadata.name} runs the Workflow {spec.workflow!r}, which is not in the files: add its file"
         )
     given = read_input(options["pairs"], options["input_file"], definition.input)
