@@ -196,13 +196,13 @@ Call = (
     | FreeSlot
     | DeleteRun
     | Say
-    | CreateRun
-    | WriteWorkflow
-    | SayOfWorkflow
     | CreateLease
     | ReadLease
     | ReplaceLease
 )
+"""The calls of a pass over a run."""
+ScheduleCall = ReadRun | ReadWorkflow | CreateRun | WriteWorkflow | SayOfWorkflow
+"""The calls of a look at schedules."""
 
 
 class Failure(Enum):

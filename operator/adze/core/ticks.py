@@ -16,13 +16,13 @@ from typing import Any
 
 from adze.core import cron, names, origin
 from adze.core.calls import (
-    Call,
     CreateRun,
     Failure,
     Problem,
     ReadRun,
     ReadWorkflow,
     SayOfWorkflow,
+    ScheduleCall,
     WriteWorkflow,
 )
 from adze.core.cron import Refusal, Sight, Tick
@@ -44,7 +44,7 @@ class Look:
     runs: tuple[Run, ...] = ()
 
 
-Steps = Generator[Sequence[Call], Sequence[Any], Look]
+Steps = Generator[Sequence[ScheduleCall], Sequence[Any], Look]
 
 
 def reconcile(workflow: Workflow, sight: Sight, now: datetime) -> Steps:
@@ -123,7 +123,9 @@ def _adopted(workflow: Workflow, answer: Any) -> Run | Refusal:
     return Refusal("there is another run of this name", None)
 
 
-def _known_again(workflow: Workflow, sight: Sight, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Sight]:
+def _known_again(
+    workflow: Workflow, sight: Sight, now: datetime
+) -> Generator[Sequence[ScheduleCall], Sequence[Any], Sight]:
     """The sight, with the recorded runs that were deleted, or know their tick, though no watch has told it."""
     known = sight.knowing | set(sight.waiting.values())
     strange = [

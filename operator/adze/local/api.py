@@ -50,7 +50,10 @@ class Api:
             calls.DeletePod: self._delete_pod,
             calls.DeleteRun: lambda call: None,  # here runs are kept by number, see `state.KEPT`
             calls.Say: lambda call: None,
-            calls.CreateLease: lambda call: msgspec.convert(call.manifest, Lease),  # no other run asks for its key
+            # No other run asks for its idempotency key.
+            calls.CreateLease: lambda call: msgspec.convert(call.manifest, Lease),
+            calls.ReadLease: lambda call: NOT_FOUND,
+            calls.ReplaceLease: lambda call: msgspec.convert(call.manifest, Lease),
             **Slots(self._next).verbs,
         }
 

@@ -74,7 +74,7 @@ class Driver:
             calls.ReplaceLease: self._replace_lease,
         }
 
-    async def do(self, call: calls.Call) -> Any:
+    async def do(self, call: calls.Call | calls.ScheduleCall) -> Any:
         """The answer to a call, or the Problem with it."""
         try:
             return await self._verbs[type(call)](call)

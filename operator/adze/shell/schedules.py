@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from adze.core import calls, ticks
-from adze.core.calls import Call, Failure
+from adze.core.calls import Failure, ScheduleCall
 from adze.core.cron import Sight
 from adze.core.model import Run, Workflow
 from adze.shell import metrics
@@ -152,13 +152,13 @@ class Schedules:
             look: ticks.Look = stop.value
             return look
 
-    async def _do(self, batch: Sequence[Call]) -> list[Any]:
+    async def _do(self, batch: Sequence[ScheduleCall]) -> list[Any]:
         answers = list(await asyncio.gather(*map(self._driver.do, batch)))
         for call, answer in zip(batch, answers, strict=True):
             self._learn(call, answer)
         return answers
 
-    def _learn(self, call: Call, answer: Any) -> None:
+    def _learn(self, call: ScheduleCall, answer: Any) -> None:
         if isinstance(answer, Workflow):
             # An answer that comes after the news of its deletion must not bring a Workflow back.
             if answer.key in self._workflows:
