@@ -21,6 +21,7 @@ SHOWN = 10
 """Entries that an explanation shows at most."""
 WRITES = {
     ("patch", "workflowruns.adze.dev/status"),
+    ("create", "workflowruns.adze.dev"),
     ("delete", "workflowruns.adze.dev"),
     ("patch", "workflows.adze.dev/status"),
     ("create", "pods"),
@@ -29,6 +30,7 @@ WRITES = {
     ("create", "events"),
     ("create", LEASES),
     ("update", LEASES),
+    ("delete", LEASES),
 }
 """All that the operator may write (S21)."""
 

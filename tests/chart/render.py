@@ -21,11 +21,12 @@ Rules = set[tuple[str, str, tuple[str, ...]]]
 
 OPERATOR: Rules = {
     ("adze.dev", "workflows", ("get", "list", "watch")),
-    ("adze.dev", "workflowruns", ("delete", "get", "list", "watch")),
+    ("adze.dev", "workflowruns", ("create", "delete", "get", "list", "watch")),
     ("adze.dev", "workflows/status", ("patch",)),
     ("adze.dev", "workflowruns/status", ("patch",)),
     ("", "pods", ("create", "delete", "get", "list", "patch", "watch")),
     ("", "events", ("create",)),
+    ("coordination.k8s.io", "leases", ("create", "delete", "get", "list", "patch", "update", "watch")),
 }
 LEASES: Rules = {("coordination.k8s.io", "leases", ("create", "get", "update"))}
 RELEASE: Rules = {("", "pods", ("get", "list", "patch"))}

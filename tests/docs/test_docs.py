@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import yaml
 
-from adze.core import crd
+from adze.core import crd, cron
 from adze.core.model import Run, Workflow
 from adze.core.revision import compile_workflow
 from adze.core.schema import Validator
@@ -26,7 +26,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
-WITH_YAML = [ROOT / "README.md", ROOT / "docs" / "workflows.md", ROOT / "docs" / "concurrency.md"]
+WITH_YAML = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("workflows", "concurrency", "triggers"))]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 CORE = ROOT / "operator" / "adze" / "core"
 OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("driver.py", "workflows.py")]
@@ -34,8 +34,9 @@ OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("drive
 NOT_REASONS = frozenset(
     {
         *("Constant", "Linear", "Exponential", "Skipped", "True", "False", "Unknown"),
-        *("Ready", "Reconciling", "Stalled", "Normal", "Warning", "Workflow", "WorkflowRun", "Event"),
-        *("Background", "DELETE", "GET", "PATCH", "POST"),
+        *("Skip", "RunLatest", "RunAll", "Cron", "Direct", "Event"),
+        *("Ready", "Reconciling", "Stalled", "Normal", "Warning", "Workflow", "WorkflowRun", "Event", "UTC"),
+        *("Background", "DELETE", "GET", "PATCH", "POST", "PUT"),
         *("Queue", "RoundRobin", "CancelInProgress", "CancelNewest", "KeepNewestQueued", "Lease", "PodsLeft"),
         *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
         *("ContainerCreating", "PodInitializing", "ContainerStatusUnknown", "ErrImagePull"),
@@ -125,6 +126,7 @@ def test_each_yaml_block_can_be_applied(block: str) -> None:
         if document["kind"] == "Workflow":
             workflow = msgspec.convert(document, Workflow)
             inputs[workflow.metadata.name] = compile_workflow(workflow.spec).input
+            assert cron.problems(workflow.spec, inputs[workflow.metadata.name]) == []
             continue
         run = msgspec.convert(document, Run)
         schema = compile_workflow(run.spec.workflow_spec).input if run.spec.workflow_spec else None

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import yaml
 
+from adze.core import cron
 from adze.core.model import Run, Step, Workflow
 from adze.core.revision import compile_workflow
 from tests.examples.expectation import matches
@@ -62,13 +63,14 @@ def crd_schema(kind: str) -> Any:
     return closed(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"])
 
 
-def test_the_five_are_there() -> None:
+def test_the_examples_are_there() -> None:
     assert [path.name for path in EXAMPLES] == [
         "01-order-pipeline",
         "02-user-onboarding",
         "03-daily-report",
         "04-api-sync",
         "05-ai-pipeline",
+        "06-morning-report",
     ]
     assert all((folder / "run.yaml").exists() for folder in EXAMPLES)
 
@@ -84,7 +86,8 @@ def test_manifest_is_valid(path: Path) -> None:
 @pytest.mark.parametrize("folder", EXAMPLES, ids=label)
 def test_workflow_compiles(folder: Path) -> None:
     workflow = parse(folder / "workflow.yaml")
-    compile_workflow(workflow.spec)
+    compiled = compile_workflow(workflow.spec)
+    assert cron.problems(workflow.spec, compiled.input) == []
     for step in all_steps(workflow):
         assert step.script, "the examples run in adze's worker image"
         compile(step.script.source, f"{folder.name}/{step.name}", "exec")

@@ -49,7 +49,8 @@ PLACES = {
     ),
     "a bare expression": (
         lines("  - name: a\n    when: run.nmae == 'x'\n", SCRIPT),
-        "f.yaml:7:14: error: spec.steps[a].when: run has no 'nmae' here; it has name, namespace, uid, workflow "
+        "f.yaml:7:14: error: spec.steps[a].when: run has no 'nmae' here; it has name, namespace, "
+        "scheduledTime, trigger, uid, workflow "
         "[workflow]",
     ),
     "an expression in a quoted text": (

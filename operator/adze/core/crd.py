@@ -11,12 +11,17 @@ _WORDS_TO_DROP = {"title", "$ref", "anyOf"}
 
 RUN_RULES = [
     rule("has(self.workflow) != has(self.workflowSpec)", "exactly one of workflow and workflowSpec must be given"),
+    rule(
+        "!has(self.workflowSpec) || !has(self.workflowSpec.on) && !has(self.workflowSpec.suspend)",
+        "a workflow within a run has no triggers (on) and no suspend: the run itself has",
+    ),
+    rule("!has(self.idempotencyWindow) || has(self.idempotencyKey)", "idempotencyWindow needs an idempotencyKey"),
     *(
         rule(
             f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
             f"{field} must not change: create another run",
         )
-        for field in ("workflow", "workflowSpec", "input")
+        for field in ("workflow", "workflowSpec", "input", "runAt", "idempotencyKey", "idempotencyWindow")
     ),
     rule("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)", "cancel must not be undone"),
 ]
@@ -35,6 +40,7 @@ KINDS: tuple[dict[str, Any], ...] = (
         "columns": [
             _column("READY", '.status.conditions[?(@.type=="Ready")].status'),
             _column("REASON", '.status.conditions[?(@.type=="Ready")].reason'),
+            _column("NEXT RUN", ".status.nextRunTime", priority=1),
             _column("MESSAGE", '.status.conditions[?(@.type=="Ready")].message', priority=1),
             _column("AGE", ".metadata.creationTimestamp", "date"),
         ],
@@ -50,6 +56,7 @@ KINDS: tuple[dict[str, Any], ...] = (
             _column("PHASE", ".status.phase"),
             _column("PROGRESS", ".status.progress"),
             _column("REASON", ".status.reason"),
+            _column("TRIGGER", ".status.trigger.kind", priority=1),
             _column("STARTED", ".status.startTime", "date", 1),
             _column("FINISHED", ".status.finishTime", "date", 1),
             _column("MESSAGE", ".status.message", priority=1),

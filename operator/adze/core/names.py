@@ -1,6 +1,7 @@
 """Every name, label, annotation and finalizer that adze writes. Names are deterministic: a repeat is harmless."""
 
 import hashlib
+from datetime import datetime
 
 GROUP = "adze.dev"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -15,6 +16,21 @@ HOLDER = f"{GROUP}/holder"
 KEY = f"{GROUP}/key"
 GIVING_BACK = f"{GROUP}/giving-back"
 """Annotations of a slot's Lease: what of the run holds it, the key in full, and that it's about to go."""
+
+TRIGGER = f"{GROUP}/trigger"
+"""Label of a run that was started by something: by what."""
+EVENT = f"{GROUP}/event"
+"""Label of a run that an event has started: name of the WorkflowEvent."""
+SCHEDULE = f"{GROUP}/schedule"
+TIME_ZONE = f"{GROUP}/time-zone"
+SCHEDULED_TIME = f"{GROUP}/scheduled-time"
+"""Annotations of a run that a schedule has started: the schedule, its time zone, the tick."""
+
+LEASE = f"{GROUP}/lease"
+"""Label of our Leases: what they are for."""
+KEY = "idempotency-key"
+IDEMPOTENCY_KEY = f"{GROUP}/{KEY}"
+"""Annotation of the Lease of an idempotency key: the key."""
 
 FINALIZER = f"{GROUP}/outcome"
 """Holds a Pod until its outcome is in the run's status."""
@@ -42,6 +58,25 @@ def pod(run: str, run_uid: str, step: str, attempt: int) -> str:
     """
     readable = f"{run[:30]}-{step[:16]}-{attempt}".replace(".", "-")
     return f"{readable}-{digest(run_uid, step, attempt)}"
+
+
+def tick_run(workflow: str, schedule: str, time_zone: str, tick: datetime) -> str:
+    """Name of the run of a tick: the same whoever starts it, and however often. At most 63 characters.
+
+    The Workflow's UID is no part of it: one that is deleted and made again has the run of a tick already.
+    """
+    tail = digest(workflow, schedule, time_zone, length=6)
+    return f"{workflow[:40].rstrip('.-')}-{tick:%Y%m%d-%H%M%S}-{tail}"
+
+
+def key_lease(workflow: str | None, key: str | None) -> str:
+    """Name of the Lease of an idempotency key. Runs without a Workflow share the keys of their namespace."""
+    return f"adze-key-{digest(workflow or '', key, length=32)}"
+
+
+def moment(time: datetime) -> str:
+    """A UTC time in whole seconds, as Kubernetes writes it."""
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def label(value: str) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import manifest, planner
+from adze.core import keys, manifest, planner
 from adze.core import revision as revisions
 from adze.core.calls import (
     Call,
@@ -119,7 +119,7 @@ def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], 
                 return None
         else:
             workflow = answer
-    return planner.begin(run, workflow, now)
+    return (yield from keys.settle(run, planner.begin(run, workflow, now), now))
 
 
 def _let_go(run: Run, observed: Observed, now: datetime) -> Steps:

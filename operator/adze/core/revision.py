@@ -30,7 +30,10 @@ ATTEMPT_VARIABLES = {
     "attempt.message": STRING,
 }
 RETRY_SCOPE = Scope(ATTEMPT_VARIABLES)
-RUN_VARIABLES = {"run.name": STRING, "run.namespace": STRING, "run.uid": STRING, "run.workflow": STRING}
+RUN_VARIABLES = {
+    **{"run.name": STRING, "run.namespace": STRING, "run.uid": STRING, "run.workflow": STRING},
+    **{"run.trigger": STRING, "run.scheduledTime": STRING},
+}
 VERDICT_VARIABLES = {"run.phase": STRING, "run.error": STRING}
 """How the run would end now: for onFailure, finally and the run's output, which come after the graph."""
 

@@ -61,6 +61,7 @@ class Engine:
         self._allowed = allowed
         self._clock = clock
         self.runs: dict[str, Run] = {}
+        self._waiting: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
         self._vanished: dict[str, set[str]] = defaultdict(set)
         self._refusals: dict[str, dict[str, Refusal]] = {}
@@ -101,8 +102,29 @@ class Engine:
             if _version(known) == _version(run):
                 self.runs[uid] = run  # the watch keeps this one; two of each would be twice the memory
             return
-        self.runs[uid] = run
+        self._know(run)
         self.look(uid)
+
+    def _know(self, run: Run) -> None:
+        uid = run.metadata.uid
+        self.runs[uid] = run
+        if run.spec.workflow is None:
+            return
+        if run.status.workflow_spec is None and not run.status.phase.final:
+            self._waiting[run.metadata.namespace, run.spec.workflow].add(uid)
+        else:
+            self._begun(run)
+
+    def _begun(self, run: Run) -> None:
+        key = run.metadata.namespace, run.spec.workflow or ""
+        if key in self._waiting:
+            self._waiting[key].discard(run.metadata.uid)
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+    def waiting(self, namespace: str, workflow: str) -> list[Run]:
+        """The runs of a Workflow that have not begun."""
+        return [self.runs[uid] for uid in self._waiting.get((namespace, workflow), ())]
 
     def lose_run(self, uid: str) -> None:
         """A run was deleted."""
@@ -111,6 +133,7 @@ class Engine:
             return
         if run.spec.workflow:
             self._finished[run.metadata.namespace, run.spec.workflow].discard(uid)
+            self._begun(run)
         self._vanished.pop(uid, None)
         self._refusals.pop(uid, None)
         self._queues.forget(run)
@@ -119,16 +142,19 @@ class Engine:
 
     def see_workflow(self, workflow: Workflow) -> None:
         """A Workflow has appeared or changed: runs that wait for it, or in a queue, need a look."""
-        key = (workflow.metadata.namespace, workflow.metadata.name)
+        key = workflow.key
+        before = self._workflows.get(key)
         try:
             self._workflows[key] = revision.of_run(revision.digest(workflow.spec), workflow.spec)
         except InvalidWorkflow:
             self._workflows[key] = None
-        for uid, run in self.runs.items():
-            if (run.metadata.namespace, run.spec.workflow) == key and (
-                run.status.workflow_spec is None or self._queues.asks(uid)
-            ):
-                self.look(uid)
+        for run in self.waiting(*key):
+            self.look(run.metadata.uid)
+        # Each tick of a schedule writes the status: what a Workflow says of slots is looked at only if it's news.
+        if before is None or self._workflows[key] is not before:
+            for uid, run in self.runs.items():
+                if (run.metadata.namespace, run.spec.workflow) == key and self._queues.asks(uid):
+                    self.look(uid)
 
     def lose_workflow(self, namespace: str, name: str) -> None:
         """A Workflow was deleted: its runs keep to what they were frozen to."""
@@ -308,7 +334,7 @@ class Engine:
             # The pass goes on from its own write; there's nothing in it to look at again.
             known = self.runs.get(answer.metadata.uid)
             if known is None or _version(known) < _version(answer):
-                self.runs[answer.metadata.uid] = answer
+                self._know(answer)
             metrics.count(call.run, answer)
         elif isinstance(answer, Run):
             self.see_run(answer)

@@ -26,7 +26,9 @@ from adze.shell.cluster import ApiError, Cluster, Credentials, resource, selecto
 from adze.shell.driver import LEASES, Driver
 from adze.shell.election import Elector
 from adze.shell.engine import Engine
+from adze.shell.keys import sweep
 from adze.shell.release import release as release_all
+from adze.shell.schedules import Schedules
 from adze.shell.settings import Settings
 from adze.shell.watch import Watch
 from adze.shell.workflows import review, served
@@ -47,6 +49,7 @@ class Operator:
         self.leasing: Cluster | None = None
         """A client of its own: the Lease is renewed also while the API server holds back what works."""
         self.engine: Engine | None = None
+        self.schedules: Schedules | None = None
         self.watches: list[Watch[Any]] = []
         self.tasks: list[asyncio.Task[Any]] = []
         self.probes: AppRunner | None = None
@@ -63,6 +66,7 @@ class Operator:
             self.elector = Elector(self.leasing, self.settings.own_namespace, self.settings.lease, identity)
         allowed = self.elector.valid if self.elector else lambda: True
         self.engine = Engine(driver, Policy(worker_image=self.settings.worker_image), allowed)
+        self.schedules = Schedules(driver, self.engine, allowed)
         labels = selector({names.RUN_UID: None})
         for namespace in self.settings.namespaces or (None,):
             pods = resource("v1", namespace, "pods")
@@ -88,7 +92,7 @@ class Operator:
             self.engine.lose_run(old.metadata.uid)
 
     async def _work(self) -> None:
-        assert self.engine is not None
+        assert self.engine is not None and self.schedules is not None and self.cluster is not None
         for watch in self.watches:
             await watch.synced.wait()
         if self.elector:
@@ -98,6 +102,10 @@ class Operator:
         gc.freeze()
         gc.set_threshold(50_000, 50, 1000)
         self.engine.start()
+        self.schedules.start()
+        sweeper = asyncio.get_running_loop().create_task(sweep(self.cluster, self.settings.namespaces))
+        sweeper.add_done_callback(_die_with)
+        self.tasks.append(sweeper)
         log.info("working", version=__version__, namespaces=self.settings.namespaces or "all")
         await (self.elector.keep() if self.elector else asyncio.Event().wait())
 
@@ -111,6 +119,8 @@ class Operator:
             task.remove_done_callback(_die_with)
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.schedules:
+            await self.schedules.stop()
         if self.engine:
             await self.engine.stop()
         if self.elector:
@@ -178,16 +188,18 @@ def registry(operator: Operator) -> kopf.OperatorRegistry:
 
     @kopf.on.event(GROUP, VERSION, "workflows", registry=handlers)
     async def see_workflow(event: Any, **_: Any) -> None:
-        assert operator.engine is not None and operator.cluster is not None
+        assert operator.engine is not None and operator.cluster is not None and operator.schedules is not None
         metadata = event["object"]["metadata"]
         if event["type"] == "DELETED":
             operator.engine.lose_workflow(metadata["namespace"], metadata["name"])
+            operator.schedules.lose_workflow((metadata["namespace"], metadata["name"]), metadata["uid"])
             return
         try:
             workflow = msgspec.convert(dict(event["object"]), Workflow)
         except (msgspec.ValidationError, RecursionError) as error:
             log.error("a Workflow breaks its schema", workflow=metadata["name"], error=str(error))
             return
+        operator.schedules.see_workflow(workflow)
         operator.engine.see_workflow(workflow)
         try:
             await review(operator.cluster, workflow, operator.settings.instance)

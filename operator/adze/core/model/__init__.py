@@ -21,6 +21,7 @@ from adze.core.model.base import (
     rule,
 )
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
+from adze.core.model.lease import Lease
 from adze.core.model.run import Attempt, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
@@ -34,6 +35,7 @@ from adze.core.model.step import (
     Step,
     StepNode,
 )
+from adze.core.model.triggers import CronStatus, CronTrigger, Missed, TickRun, Trigger, TriggerKind, Triggers
 from adze.core.model.workflow import Retention, Workflow, WorkflowSpec, WorkflowStatus
 
 __all__ = [
@@ -51,12 +53,16 @@ __all__ = [
     "BackoffType",
     "Concurrency",
     "Condition",
+    "CronStatus",
+    "CronTrigger",
     "Defaults",
     "Duration",
     "EnvVar",
     "Expression",
     "Image",
+    "Lease",
     "Metadata",
+    "Missed",
     "Name",
     "ObjectName",
     "Phase",
@@ -72,7 +78,11 @@ __all__ = [
     "StepStatus",
     "Strategy",
     "Text",
+    "TickRun",
     "Time",
+    "Trigger",
+    "TriggerKind",
+    "Triggers",
     "Workflow",
     "WorkflowSpec",
     "WorkflowStatus",
