@@ -26,7 +26,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
-WITH_YAML = [ROOT / "README.md", ROOT / "docs" / "workflows.md"]
+WITH_YAML = [ROOT / "README.md", ROOT / "docs" / "workflows.md", ROOT / "docs" / "triggers.md"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 CORE = ROOT / "operator" / "adze" / "core"
 OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("driver.py", "workflows.py")]
@@ -34,7 +34,8 @@ OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("drive
 NOT_REASONS = frozenset(
     {
         *("Constant", "Linear", "Exponential", "Skipped", "True", "False", "Unknown"),
-        *("Ready", "Reconciling", "Stalled", "Normal", "Warning", "Workflow", "WorkflowRun", "Event"),
+        *("Ready", "Reconciling", "Stalled", "Processed", "Normal", "Warning"),
+        *("Workflow", "WorkflowRun", "Event"),
         *("Background", "DELETE", "GET", "PATCH", "POST"),
         *("Queue", "RoundRobin", "CancelInProgress", "CancelNewest", "KeepNewestQueued", "Lease", "PodsLeft"),
         *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
@@ -43,7 +44,7 @@ NOT_REASONS = frozenset(
     }
 )
 """Capitalised words in the code that never end up in a `reason`: kinds, verbs, phases, and what is read of Pods."""
-WITHOUT_REASONS = ("crd.py", "manifest.py")
+WITHOUT_REASONS = ("crd.py", "manifest.py", "webhook.py", "signatures.py", "cloudevents.py", "openapi.py")
 WORD = re.compile(r"[A-Z][a-z]+([A-Z][A-Za-z]*)*(-[a-z]+)?|[A-Z]{2,}[A-Za-z]+")
 
 
@@ -125,6 +126,8 @@ def test_each_yaml_block_can_be_applied(block: str) -> None:
         if document["kind"] == "Workflow":
             workflow = msgspec.convert(document, Workflow)
             inputs[workflow.metadata.name] = compile_workflow(workflow.spec).input
+            continue
+        if document["kind"] != "WorkflowRun":
             continue
         run = msgspec.convert(document, Run)
         schema = compile_workflow(run.spec.workflow_spec).input if run.spec.workflow_spec else None

@@ -25,6 +25,11 @@ class Engine:
         self.told.append(uid)
 
 
+class Events:
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
 class Watch:
     def __init__(self) -> None:
         self.synced = asyncio.Event()
@@ -34,6 +39,7 @@ def operator() -> tuple[main.Operator, Engine]:
     subject = main.Operator(load({}))
     engine = Engine()
     subject.engine = engine  # type: ignore[assignment]
+    subject.events = Events()  # type: ignore[assignment]
     return subject, engine
 
 

@@ -16,6 +16,16 @@ KEY = f"{GROUP}/key"
 GIVING_BACK = f"{GROUP}/giving-back"
 """Annotations of a slot's Lease: what of the run holds it, the key in full, and that it's about to go."""
 
+TRIGGER = f"{GROUP}/trigger"
+"""Label of a run that was started by something: by what."""
+EVENT = f"{GROUP}/event"
+"""Label of a run that an event has started: name of the WorkflowEvent."""
+EVENT_SOURCE = f"{GROUP}/event-source"
+EVENT_ID = f"{GROUP}/event-id"
+EVENT_TYPE = f"{GROUP}/event-type"
+EVENT_UID = f"{GROUP}/event-uid"
+"""Annotations of such a run: the event's source, id and type, and the UID of the WorkflowEvent."""
+
 FINALIZER = f"{GROUP}/outcome"
 """Holds a Pod until its outcome is in the run's status."""
 GATE = f"{GROUP}/claim"
@@ -42,6 +52,19 @@ def pod(run: str, run_uid: str, step: str, attempt: int) -> str:
     """
     readable = f"{run[:30]}-{step[:16]}-{attempt}".replace(".", "-")
     return f"{readable}-{digest(run_uid, step, attempt)}"
+
+
+def event(source: str, id_: str) -> str:
+    """Name of the WorkflowEvent that the gateway makes of an event: the same whenever it comes."""
+    return f"event-{digest(source, id_, length=32)}"
+
+
+def event_run(workflow: str, source: str, id_: str) -> str:
+    """Name of the run of `workflow` that an event starts: the same whenever and as whatever object the event comes.
+
+    The Workflow's UID is no part of it: one that is deleted and made again has the run of an event already.
+    """
+    return f"{workflow[:40].rstrip('.-')}-{digest(workflow, source, id_, length=20)}"
 
 
 def label(value: str) -> str:

@@ -21,6 +21,7 @@ from adze.core.model.base import (
     rule,
 )
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
+from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
 from adze.core.model.run import Attempt, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
@@ -33,6 +34,16 @@ from adze.core.model.step import (
     Script,
     Step,
     StepNode,
+)
+from adze.core.model.triggers import EventTrigger, Triggers
+from adze.core.model.webhook import (
+    SecretRef,
+    SignatureEncoding,
+    Webhook,
+    WebhookAuth,
+    WebhookScheme,
+    WebhookSpec,
+    WebhookStatus,
 )
 from adze.core.model.workflow import Retention, Workflow, WorkflowSpec, WorkflowStatus
 
@@ -54,6 +65,12 @@ __all__ = [
     "Defaults",
     "Duration",
     "EnvVar",
+    "Event",
+    "EventProblem",
+    "EventRun",
+    "EventSpec",
+    "EventStatus",
+    "EventTrigger",
     "Expression",
     "Image",
     "Metadata",
@@ -67,12 +84,20 @@ __all__ = [
     "RunSpec",
     "RunStatus",
     "Script",
+    "SecretRef",
+    "SignatureEncoding",
     "Step",
     "StepNode",
     "StepStatus",
     "Strategy",
     "Text",
     "Time",
+    "Triggers",
+    "Webhook",
+    "WebhookAuth",
+    "WebhookScheme",
+    "WebhookSpec",
+    "WebhookStatus",
     "Workflow",
     "WorkflowSpec",
     "WorkflowStatus",

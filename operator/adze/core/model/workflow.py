@@ -7,6 +7,7 @@ import msgspec
 from adze.core.model.base import FREE, NAMED, PRIORITY, Condition, Duration, Metadata, Record, doc
 from adze.core.model.concurrency import ATOMIC, ConcurrencyEntry
 from adze.core.model.step import Defaults, StepNode
+from adze.core.model.triggers import Triggers
 
 
 class Retention(Record, frozen=True, kw_only=True):
@@ -30,6 +31,9 @@ class WorkflowSpec(Record, frozen=True, kw_only=True):
         tuple[ConcurrencyEntry, ...],
         doc("Slots that a run holds from its start to its end, all of them or none.", **ATOMIC, max_length=4),
     ] = ()
+    on: Annotated[Triggers, doc("What starts runs by itself. Quote the key: YAML reads a bare on as true.")] | None = (
+        None
+    )
     defaults: Annotated[Defaults, doc("Settings for every step.")] | None = None
     steps: Annotated[tuple[StepNode, ...], doc("The graph.", **NAMED, min_length=1, max_length=200)]
     on_failure: Annotated[StepNode, doc("Runs when the graph has ended with a failed step.")] | None = None
