@@ -26,7 +26,9 @@ def _rules(*, create: bool) -> list[dict[str, Any]]:
     pods = ["get", "list", "watch", "patch", "delete", *(["create"] if create else [])]
     return [
         _rule(GROUP, ["workflowruns"], "get", "list", "watch", "create", "delete"),
-        _rule(GROUP, ["workflowruns/status", "workflows/status"], "patch"),
+        _rule(GROUP, ["workflowevents"], "get", "list", "watch", "delete"),
+        _rule(GROUP, ["workflowwebhooks"], "get", "list", "watch"),
+        _rule(GROUP, [f"{kind}/status" for kind in ("workflows", "workflowruns", "workflowevents")], "patch"),
         _rule(GROUP, ["workflows"], "get", "list", "watch"),
         _rule("", ["pods"], *pods),
         _rule("", ["events"], "create"),

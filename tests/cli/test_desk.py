@@ -48,6 +48,8 @@ def test_explain_lists_the_kinds_and_fields(tmp_path: Path) -> None:
     assert [line.split()[0] for line in adze("explain", state=tmp_path).stdout.splitlines()] == [
         "workflow",
         "workflowrun",
+        "workflowevent",
+        "workflowwebhook",
     ]
     said = adze("explain", "awf.spec.steps[].backoff.type", state=tmp_path).stdout
     assert "FIELD:    workflow.spec.steps.backoff.type <string>" in said

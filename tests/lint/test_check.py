@@ -165,3 +165,15 @@ def test_other_kinds_are_left_alone(tmp_path: Path) -> None:
     checked = check(tmp_path, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\nwhatever: 1\n")
     assert checked.findings == []
     assert [document.name for document in checked.others] == ["c"]
+
+
+def test_events_and_webhooks_are_checked_too(tmp_path: Path) -> None:
+    workflow = HEAD + '  "on":\n    events:\n    - {name: a, filter: event.dta.x}\n  steps:\n  - name: a\n' + SCRIPT
+    webhook = HEAD.replace("Workflow", "WorkflowWebhook") + "  auth: {type: GitHub, secretRef: {name: s}}\n"
+    event = HEAD.replace("Workflow", "WorkflowEvent") + "  {source: a, type: b}\n"
+    (trigger,) = said(tmp_path, workflow)
+    assert trigger.startswith("f.yaml:7:34: error: spec.on.events[a].filter: event has no 'dta' here")
+    assert said(tmp_path, webhook) == []
+    (text,) = said(tmp_path, webhook + "  type: ${request.bdy}\n")
+    assert text.startswith("f.yaml:6:18: error: spec.type: request has no 'bdy' here")
+    assert said(tmp_path, event) == ['f.yaml:5:3: error: spec: "id" is a required property [schema]']

@@ -27,6 +27,11 @@ class Engine:
         self.told.append(uid)
 
 
+class Events:
+    async def run(self) -> None:
+        await asyncio.Event().wait()
+
+
 class Watch:
     def __init__(self) -> None:
         self.synced = asyncio.Event()
@@ -51,6 +56,7 @@ def operator() -> tuple[main.Operator, Engine]:
     subject.engine = engine  # type: ignore[assignment]
     subject.schedules = Schedules()  # type: ignore[assignment]
     subject.cluster = object()  # type: ignore[assignment]
+    subject.events = Events()  # type: ignore[assignment]
     return subject, engine
 
 

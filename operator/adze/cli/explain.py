@@ -26,7 +26,7 @@ def explain(field: str, recursive: bool) -> None:
     if not field:
         for kind in kinds:
             names = kind["names"]
-            click.echo(f"{names['singular']:<14}{_schema(kind)['description']}")
+            click.echo(f"{names['singular']:<17}{_schema(kind)['description']}")
         return
     name, *path = field.replace("[]", "").split(".")
     by_name = {alias: kind for kind in kinds for alias in _aliases(kind["names"])}

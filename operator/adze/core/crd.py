@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core.model import GROUP, VERSION, Run, Workflow, rule
+from adze.core.model import GROUP, VERSION, Event, Run, Webhook, Workflow, rule
 
 _WORDS_TO_DROP = {"title", "$ref", "anyOf"}
 
@@ -25,6 +25,8 @@ RUN_RULES = [
     ),
     rule("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)", "cancel must not be undone"),
 ]
+
+EVENT_RULES = [rule("self == oldSelf", "an event must not change: create another")]
 
 
 def _column(name: str, path: str, kind: str = "string", priority: int = 0) -> dict[str, Any]:
@@ -64,6 +66,47 @@ KINDS: tuple[dict[str, Any], ...] = (
         ],
         "selectable": [".spec.workflow", ".status.phase"],
         "rules": RUN_RULES,
+    },
+    {
+        "type": Event,
+        "names": {
+            "kind": "WorkflowEvent",
+            "plural": "workflowevents",
+            "singular": "workflowevent",
+            "shortNames": ["awe"],
+        },
+        "description": "WorkflowEvent is one CloudEvent; it starts runs of the Workflows that wait for it.",
+        "columns": [
+            _column("TYPE", ".spec.type"),
+            _column("SOURCE", ".spec.source"),
+            _column("RUNS", ".status.started", "integer"),
+            _column("REASON", '.status.conditions[?(@.type=="Processed")].reason'),
+            _column("ID", ".spec.id", priority=1),
+            _column("SUBJECT", ".spec.subject", priority=1),
+            _column("MESSAGE", '.status.conditions[?(@.type=="Processed")].message', priority=1),
+            _column("AGE", ".metadata.creationTimestamp", "date"),
+        ],
+        "selectable": [".spec.type", ".spec.source"],
+        "rules": EVENT_RULES,
+    },
+    {
+        "type": Webhook,
+        "names": {
+            "kind": "WorkflowWebhook",
+            "plural": "workflowwebhooks",
+            "singular": "workflowwebhook",
+            "shortNames": ["aww"],
+        },
+        "description": "WorkflowWebhook is an address of the gateway at which others tell what happened there.",
+        "columns": [
+            _column("AUTH", ".spec.auth.type"),
+            _column("READY", '.status.conditions[?(@.type=="Ready")].status'),
+            _column("REASON", '.status.conditions[?(@.type=="Ready")].reason'),
+            _column("MESSAGE", '.status.conditions[?(@.type=="Ready")].message', priority=1),
+            _column("AGE", ".metadata.creationTimestamp", "date"),
+        ],
+        "selectable": [],
+        "rules": [],
     },
 )
 

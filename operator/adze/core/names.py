@@ -13,7 +13,7 @@ ATTEMPT = f"{GROUP}/attempt"
 SLOTS = f"{GROUP}/group"
 """On a Lease: the key whose slot it is."""
 HOLDER = f"{GROUP}/holder"
-KEY = f"{GROUP}/key"
+SLOT_KEY = f"{GROUP}/key"
 GIVING_BACK = f"{GROUP}/giving-back"
 """Annotations of a slot's Lease: what of the run holds it, the key in full, and that it's about to go."""
 
@@ -31,6 +31,11 @@ LEASE = f"{GROUP}/lease"
 KEY = "idempotency-key"
 IDEMPOTENCY_KEY = f"{GROUP}/{KEY}"
 """Annotation of the Lease of an idempotency key: the key."""
+EVENT_SOURCE = f"{GROUP}/event-source"
+EVENT_ID = f"{GROUP}/event-id"
+EVENT_TYPE = f"{GROUP}/event-type"
+EVENT_UID = f"{GROUP}/event-uid"
+"""Annotations of such a run: the event's source, id and type, and the UID of the WorkflowEvent."""
 
 FINALIZER = f"{GROUP}/outcome"
 """Holds a Pod until its outcome is in the run's status."""
@@ -77,6 +82,19 @@ def key_lease(workflow: str | None, key: str | None) -> str:
 def moment(time: datetime) -> str:
     """A UTC time in whole seconds, as Kubernetes writes it."""
     return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def event(source: str, id_: str) -> str:
+    """Name of the WorkflowEvent that the gateway makes of an event: the same whenever it comes."""
+    return f"event-{digest(source, id_, length=32)}"
+
+
+def event_run(workflow: str, source: str, id_: str) -> str:
+    """Name of the run of `workflow` that an event starts: the same whenever and as whatever object the event comes.
+
+    The Workflow's UID is no part of it: one that is deleted and made again has the run of an event already.
+    """
+    return f"{workflow[:40].rstrip('.-')}-{digest(workflow, source, id_, length=20)}"
 
 
 def label(value: str) -> str:

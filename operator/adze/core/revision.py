@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import dag, duration, expressions, names, schema
+from adze.core import dag, duration, events, expressions, names, schema
 from adze.core.expressions import BOOL, INT, OBJECT, STRING, ExpressionError, Program, Scope, Template
 from adze.core.model import Backoff, Concurrency, Defaults, Step, WorkflowSpec
 from adze.core.schema import Validator
@@ -172,6 +172,9 @@ class _Compiler:
             self.complain("spec", f"the workflow takes {size} bytes; {SPEC_LIMIT} fit in its runs' status")
         if spec.retention:
             self.duration(spec.retention.ttl, "spec.retention.ttl")
+        for index, trigger in enumerate(spec.on.events if spec.on else ()):
+            self.program(trigger.filter, events.SCOPE, f"spec.on.events[{index}].filter", BOOL)
+            self.template(trigger.input or {}, events.SCOPE, f"spec.on.events[{index}].input")
         output = (
             self.template(spec.output, self.scope(everything, Stage.FINALLY), "spec.output")
             if spec.output is not None

@@ -9,14 +9,20 @@ from typing import Any
 import msgspec
 
 from adze.core import planner
-from adze.core.model import API_VERSION, GROUP, Metadata, Run, RunStatus, Workflow, WorkflowSpec
+from adze.core.model import API_VERSION, GROUP, Event, Metadata, Run, RunStatus, Webhook, Workflow, WorkflowSpec
 from adze.core.revision import InvalidWorkflow, Problem, compile_workflow
+from adze.core.webhooks import InvalidWebhook, compile_webhook
 from adze.lint import schema
 from adze.lint.documents import Document, read
 from adze.lint.finding import Finding, Severity
 from adze.lint.warnings import warnings
 
-KINDS: dict[str, type[Workflow] | type[Run]] = {"Workflow": Workflow, "WorkflowRun": Run}
+KINDS: dict[str, type[Workflow] | type[Run] | type[Event] | type[Webhook]] = {
+    "Workflow": Workflow,
+    "WorkflowRun": Run,
+    "WorkflowEvent": Event,
+    "WorkflowWebhook": Webhook,
+}
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -71,7 +77,9 @@ def _sort(checked: Checked, document: Document) -> None:
     if isinstance(item, Workflow):
         checked.workflows.append((document, item))
         checked.findings += _check_spec(document, item.spec, ("spec",))
-    else:
+    elif isinstance(item, Webhook):
+        checked.findings += _check_webhook(document, item)
+    elif isinstance(item, Run):
         checked.runs.append((document, item))
         if item.spec.workflow_spec:
             checked.findings += _check_spec(document, item.spec.workflow_spec, ("spec", "workflowSpec"))
@@ -145,6 +153,13 @@ def _check_spec(document: Document, spec: WorkflowSpec, root: tuple[str, ...]) -
     for path, rule, message in warnings(spec):
         full = (*root, *path)
         yield document.finding(document.key(full), rule, message, dotted(document.value, full))
+
+
+def _check_webhook(document: Document, webhook: Webhook) -> Iterator[Finding]:
+    try:
+        compile_webhook(webhook.spec)
+    except InvalidWebhook as error:
+        yield from (_problem(document, Problem(*problem), ("spec",)) for problem in error.problems)
 
 
 def _problem(document: Document, problem: Problem, root: tuple[str, ...]) -> Finding:

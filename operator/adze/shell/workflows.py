@@ -30,14 +30,14 @@ class _Discovery(msgspec.Struct):
 
 
 async def served(cluster: Cluster) -> None:
-    """Return once discovery shows Workflows."""
+    """Return once discovery shows the kinds that kopf watches."""
     while True:
         try:
             groups = msgspec.json.decode(await cluster.call("GET", "/apis"), type=_Discovery).groups
             if any(group.name == GROUP for group in groups):
                 answer = await cluster.call("GET", f"/apis/{API_VERSION}")
                 kinds = msgspec.json.decode(answer, type=_Discovery).resources
-                if any(kind.name == "workflows" for kind in kinds):
+                if {"workflows", "workflowwebhooks"} <= {kind.name for kind in kinds}:
                     return
         except ApiError as error:
             if error.code != 404:

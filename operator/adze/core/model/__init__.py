@@ -21,6 +21,7 @@ from adze.core.model.base import (
     rule,
 )
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
+from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
 from adze.core.model.lease import Lease
 from adze.core.model.run import Attempt, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
@@ -35,7 +36,25 @@ from adze.core.model.step import (
     Step,
     StepNode,
 )
-from adze.core.model.triggers import CronStatus, CronTrigger, Missed, TickRun, Trigger, TriggerKind, Triggers
+from adze.core.model.triggers import (
+    CronStatus,
+    CronTrigger,
+    EventTrigger,
+    Missed,
+    TickRun,
+    Trigger,
+    TriggerKind,
+    Triggers,
+)
+from adze.core.model.webhook import (
+    SecretRef,
+    SignatureEncoding,
+    Webhook,
+    WebhookAuth,
+    WebhookScheme,
+    WebhookSpec,
+    WebhookStatus,
+)
 from adze.core.model.workflow import Retention, Workflow, WorkflowSpec, WorkflowStatus
 
 __all__ = [
@@ -58,6 +77,12 @@ __all__ = [
     "Defaults",
     "Duration",
     "EnvVar",
+    "Event",
+    "EventProblem",
+    "EventRun",
+    "EventSpec",
+    "EventStatus",
+    "EventTrigger",
     "Expression",
     "Image",
     "Lease",
@@ -73,6 +98,8 @@ __all__ = [
     "RunSpec",
     "RunStatus",
     "Script",
+    "SecretRef",
+    "SignatureEncoding",
     "Step",
     "StepNode",
     "StepStatus",
@@ -83,6 +110,11 @@ __all__ = [
     "Trigger",
     "TriggerKind",
     "Triggers",
+    "Webhook",
+    "WebhookAuth",
+    "WebhookScheme",
+    "WebhookSpec",
+    "WebhookStatus",
     "Workflow",
     "WorkflowSpec",
     "WorkflowStatus",
