@@ -56,9 +56,7 @@ def command_line() -> str:
         "what their exit codes mean: [runs.md](runs.md).",
     ]
     with click.Context(main, info_name="adze", **main.context_settings) as above:
-        for name in main.list_commands(above):
-            command = main.get_command(above, name)
-            assert command
+        for name, command in commands(main, above):
             here = click.Context(command, above, info_name=name, terminal_width=110, max_content_width=110)
             lines += ["", f"## adze {name}", "", "```text", command.get_help(here), "```"]
             if name == "lint":
@@ -67,6 +65,16 @@ def command_line() -> str:
                     f"| `{rule}` | {text} | {Finding('', Place(), rule, '').severity} |" for rule, text in RULES.items()
                 ]
     return "\n".join(lines) + "\n"
+
+
+def commands(group: click.Group, above: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """Every command by the words that call it, those of groups after their group."""
+    for name in group.list_commands(above):
+        command = group.get_command(above, name)
+        assert command
+        yield name, command
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", found) for inner, found in commands(command, above))
 
 
 def reference(definition: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ class Resource:
 
 RUNS = Resource("/apis/adze.dev/v1alpha1", "workflowruns", "run")
 WORKFLOWS = Resource("/apis/adze.dev/v1alpha1", "workflows", "workflow")
+WORKFLOW_EVENTS = Resource("/apis/adze.dev/v1alpha1", "workflowevents", "WorkflowEvent")
 PODS = Resource("/api/v1", "pods", "Pod")
 EVENTS = Resource("/api/v1", "events", "Event")
 
