@@ -195,14 +195,16 @@ async def test_a_real_api_server(case: Case, backend: Real) -> None:
 
 
 async def test_a_version_that_is_long_gone_is_answered_410(backend: Real) -> None:
-    """What the simulator has in place of an answer: a replica lists again."""
-    for kind in ("pods", "workflowruns"):
-        lines = backend.cluster.watch(backend.path(kind), resourceVersion="1")
-        with pytest.raises(ApiError) as refused:
-            async with contextlib.aclosing(lines):
-                async for line in lines:
-                    event = msgspec.json.decode(line)
-                    assert event["type"] == "ERROR", event
-                    status = msgspec.convert(event["object"], Status)
-                    raise ApiError(status.code, status.reason, status.message)
-        assert refused.value.code == 410
+    """What the simulator has in place of an answer: a replica lists again.
+
+    Of a kind that came later: an API server that is new itself remembers the first version of Pods.
+    """
+    lines = backend.cluster.watch(backend.path("workflowruns"), resourceVersion="1")
+    with pytest.raises(ApiError) as refused:
+        async with contextlib.aclosing(lines):
+            async for line in lines:
+                event = msgspec.json.decode(line)
+                assert event["type"] == "ERROR", event
+                status = msgspec.convert(event["object"], Status)
+                raise ApiError(status.code, status.reason, status.message)
+    assert refused.value.code == 410
