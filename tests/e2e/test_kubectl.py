@@ -13,7 +13,8 @@ def test_get_shows_what_matters_in_a_hundred_columns(kube: Kube) -> None:
     assert narrow[1].split()[:4] == ["order-1", "orders", "Succeeded", "1/1"]
     assert max(map(len, narrow)) <= 100
     wide = kube.must("get", "awr", "-o", "wide").splitlines()[0].split()
-    assert wide == ["NAME", "WORKFLOW", "PHASE", "PROGRESS", "REASON", "STARTED", "FINISHED", "MESSAGE", "AGE"]
+    added = ["TRIGGER", "STARTED", "FINISHED", "MESSAGE"]
+    assert wide == ["NAME", "WORKFLOW", "PHASE", "PROGRESS", "REASON", *added, "AGE"]
     assert "order-1" in kube.must("get", "adze")
     assert kube.must("get", "awf").splitlines()[1].split()[:3] == ["orders", "True", "Accepted"]
 
