@@ -21,7 +21,7 @@ def asking(queues: Queues, name: str, *needs: Need, born: int = 0) -> Run:
     new = run("hello", name=name, uid=name)
     metadata = msgspec.structs.replace(new.metadata, creation_timestamp=NOW + seconds(born))
     new = msgspec.structs.replace(new, metadata=metadata)
-    queues.ask(new, [Want(RUN, needs, slots.order(new, 0))], NOW)
+    queues.ask(new, [Want(RUN, needs, slots.order(new, 0))])
     return new
 
 

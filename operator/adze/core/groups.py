@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import islice
 
 from adze.core.model import Run
@@ -15,11 +14,10 @@ Key = tuple[str, str]
 
 @dataclass(slots=True)
 class Demand:
-    """A want, and since when it's there."""
+    """A want, and what has become of it."""
 
     run: Run
     want: Want
-    since: datetime
     decided: bool = False
     refused: str | None = None
     told: Wait | None = None

@@ -14,7 +14,7 @@ import msgspec
 
 from adze.core import duration, names, planner
 from adze.core.calls import Call, CreateLease, Failure, Problem, ReadLease, ReadRun, ReplaceLease
-from adze.core.model import API_VERSION, Lease, Run
+from adze.core.model import API_VERSION, LEASE_API_VERSION, MICROTIME, Lease, Run
 from adze.core.planner import Plan
 
 AGAIN = timedelta(seconds=1)
@@ -82,10 +82,10 @@ def manifest(run: Run, now: datetime) -> dict[str, Any]:
         "labels": {names.MANAGED_BY: "adze", names.LEASE: names.KEY},
         "annotations": {names.RUN: metadata.name, names.IDEMPOTENCY_KEY: spec.idempotency_key},
     }
-    lease: dict[str, Any] = {"holderIdentity": metadata.uid, "acquireTime": f"{now:%Y-%m-%dT%H:%M:%S.%fZ}"}
+    lease: dict[str, Any] = {"holderIdentity": metadata.uid, "acquireTime": now.strftime(MICROTIME)}
     if window is None:
         owner = {"apiVersion": API_VERSION, "kind": "WorkflowRun", "name": metadata.name, "uid": metadata.uid}
         about["ownerReferences"] = [owner]
     else:
         lease["leaseDurationSeconds"] = max(1, ceil(window.total_seconds()))
-    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": about, "spec": lease}
+    return {"apiVersion": LEASE_API_VERSION, "kind": "Lease", "metadata": about, "spec": lease}

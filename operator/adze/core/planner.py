@@ -16,7 +16,7 @@ from adze.core import conditions, duration, names, origin, slots, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, WITHDRAWN, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
-from adze.core.model import Attempt, Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow
+from adze.core.model import Attempt, Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow, version
 from adze.core.observed import Observed
 from adze.core.origin import Standing
 from adze.core.pods import Pod
@@ -104,7 +104,7 @@ def _begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
     status = RunStatus(
         trigger=run.status.trigger,
         key_time=run.status.key_time,
-        ticket=int(run.metadata.resource_version or 0) if revision.queued else 0,
+        ticket=version(run) if revision.queued else 0,
         revision=revision.digest,
         workflow_spec=msgspec.to_builtins(spec),
         steps=tuple(StepStatus(name=node.name) for node in revision.stage(Stage.GRAPH)),

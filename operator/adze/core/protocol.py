@@ -266,7 +266,12 @@ class _Hands:
 
     def _open(self, pods: Sequence[Pod], wants: Sequence[Want]) -> Generator[Sequence[Call], Sequence[Any], None]:
         """One read for all Pods of a wave, and one for each slot that they need, made after each Pod was seen."""
-        slots = {pod.name: needed(wants, self.observed.slots, self._holder(pod)) for pod in pods}
+        holders = {
+            attempt.pod: attempt_holder(status.name, attempt.number)
+            for status in self.run.status.steps
+            for attempt in status.attempts
+        }
+        slots = {pod.name: needed(wants, self.observed.slots, holders[pod.name]) for pod in pods}
         pods = [pod for pod in pods if slots[pod.name] is not None]
         if not pods:
             return  # Their slots are being taken again: then there is another look.
@@ -289,14 +294,6 @@ class _Hands:
             answers = yield [OpenGate(pod) for pod in allowed]
             self.pods |= {answer.name: answer for answer in answers if not isinstance(answer, Problem)}
             self.again |= any(isinstance(answer, Problem) for answer in answers)
-
-    def _holder(self, pod: Pod) -> str:
-        return next(
-            attempt_holder(status.name, attempt.number)
-            for status in self.run.status.steps
-            for attempt in status.attempts
-            if attempt.pod == pod.name
-        )
 
 
 def _stands(asked: Mapping[str, Slot], read: Slot) -> bool:

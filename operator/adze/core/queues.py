@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from adze.core.groups import Choice, Demand, Group, Key, Known
-from adze.core.model import Run
+from adze.core.model import Run, version
 from adze.core.slots import RUN, Dismissal, Need, Slot, Wait, Want, claimed
 from adze.core.strategies import STRATEGIES, Line, Member
 
@@ -36,7 +36,7 @@ class Queues:
 
     # What is known
 
-    def ask(self, run: Run, wants: Sequence[Want], now: datetime) -> None:
+    def ask(self, run: Run, wants: Sequence[Want]) -> None:
         """All that a run wants now, in place of what it wanted before."""
         uid, namespace = run.metadata.uid, run.metadata.namespace
         before = self._demands.get(uid, {})
@@ -45,7 +45,7 @@ class Queues:
         after: dict[str, Demand] = {}
         for want in wants:
             old = before.get(want.holder)
-            demand = replace(old, run=run, want=want) if old else Demand(run, want, now)
+            demand = replace(old, run=run, want=want) if old else Demand(run, want)
             if old is None or old.want != want:
                 demand.decided = False
             after[want.holder] = demand
@@ -90,7 +90,7 @@ class Queues:
             self._held[slot.run_uid].pop(meta.name, None)
             if not self._held[slot.run_uid]:
                 del self._held[slot.run_uid]
-        elif known and _version(known) >= _version(new):
+        elif known and version(known) >= version(new):
             return
         else:
             self._gone.pop(meta.uid, None)
@@ -166,7 +166,7 @@ class Queues:
 
     def _explain(self, demand: Demand, now: datetime) -> Wait:
         if demand.refused:
-            return Wait(demand.refused, demand.since, now + TOLD_AGAIN)
+            return Wait(demand.refused, now + TOLD_AGAIN)
         texts, position = [], 1
         for need in demand.want.needs:
             group = self._groups[demand.run.metadata.namespace, need.group]
@@ -176,7 +176,7 @@ class Queues:
                 )
                 position = max(position, ahead + 1)
                 texts.append(f"{_who(group, need)}; position {ahead + 1} in the queue")
-        return Wait("; ".join(texts) or "about to be admitted", demand.since, now + TOLD_AGAIN * position)
+        return Wait("; ".join(texts) or "about to be admitted", now + TOLD_AGAIN * position)
 
     def _has_all(self, demand: Demand) -> bool:
         place = demand.run.metadata.namespace
@@ -246,13 +246,14 @@ class Queues:
 
     def _rank(self, choice: Choice, namespace: str, name: str, reserved: dict[str, set[int]]) -> None:
         group = self._groups[namespace, name]
-        waiting = [member for key, member in group.members.items() if self._waits(key, member)]
+        waiting: list[Member] = []
+        holding: list[Member] = []
+        for key, member in group.members.items():
+            if self._waits(key, member):
+                waiting.append(member)
+            elif member.want.running or key in group.held:
+                holding.append(member)
         waiting.sort(key=lambda member: member.order)
-        holding = [
-            member
-            for key, member in group.members.items()
-            if member.want.running or (key in group.held and not self._waits(key, member))
-        ]
         if not waiting and not holding:
             return
         need = next(need for need in (waiting or holding)[-1].want.needs if need.group == name)
@@ -261,9 +262,10 @@ class Queues:
         ranking = STRATEGIES[need.strategy](Line(waiting, holding, need.limit, free, group.turns))
         for uid, (reason, by) in ranking.dismiss.items():
             self._dismiss(uid, reason, by, need)
+        full = False  # and once it is, it stays so for all who come later
         for member in ranking.admit:
             key = (member.uid, member.want.holder)
-            full = next(group.free(need.limit, reserved[name]), None) is None
+            full = full or next(group.free(need.limit, reserved[name]), None) is None
             if (not full or key in group.held) and self._take(choice, self._demand(key), reserved):
                 self._turn += 1
                 group.turns[member.key] = self._turn
@@ -319,10 +321,6 @@ class Queues:
         choice.take += taken
         demand.refused = None
         return True
-
-
-def _version(slot: Slot) -> int:
-    return int(slot.metadata.resource_version or 0)
 
 
 def _who(group: Group, need: Need) -> str:

@@ -15,10 +15,9 @@ import msgspec
 
 from adze.core import names
 from adze.core.expressions import ExpressionError, Lookup, Program, Template
-from adze.core.model import MOST_SLOTS, Concurrency, Run, Strategy
+from adze.core.model import LEASE_API_VERSION, MICROTIME, MOST_SLOTS, Concurrency, Run, Strategy, version
 
 LONGEST_KEY = 253
-MICROTIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 RUN = ""
 """The holder that is the run itself; an attempt's is `attempt_holder`."""
@@ -125,7 +124,6 @@ class Wait:
     """Why a want has no slots yet, for people; worth telling again at `again`."""
 
     message: str
-    since: datetime
     again: datetime
 
 
@@ -209,14 +207,14 @@ def order(run: Run, workflow_priority: int, place: int = -1) -> Order:
     priority = run.spec.priority if run.spec.priority is not None else workflow_priority
     created = run.metadata.creation_timestamp
     assert created is not None
-    return -priority, created, run.status.ticket or int(run.metadata.resource_version or 0), run.metadata.uid, place
+    return -priority, created, run.status.ticket or version(run), run.metadata.uid, place
 
 
 def lease(run: Run, want: Want, need: Need, number: int, now: datetime) -> dict[str, Any]:
     """The manifest of the Lease for slot `number` of a need."""
     who = run.metadata.name if want.holder == RUN else f"{run.metadata.name}/{want.holder}"
     return {
-        "apiVersion": "coordination.k8s.io/v1",
+        "apiVersion": LEASE_API_VERSION,
         "kind": "Lease",
         "metadata": {
             "name": lease_name(need.group, number),

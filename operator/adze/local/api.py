@@ -11,14 +11,12 @@ from adze.core import calls, names
 from adze.core.calls import Failure, Problem
 from adze.core.model import Lease, Run, Workflow
 from adze.core.pods import Pod
-from adze.local.slots import Slots
+from adze.local.slots import EXISTS, NOT_FOUND, Slots
 from adze.local.state import Folder
 
 replace = msgspec.structs.replace
 
 CONFLICT = Problem(Failure.CONFLICT, "Conflict", "the object has been modified")
-EXISTS = Problem(Failure.EXISTS, "AlreadyExists", "already exists")
-NOT_FOUND = Problem(Failure.NOT_FOUND, "NotFound", "not found")
 
 
 class Api:

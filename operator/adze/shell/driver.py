@@ -10,7 +10,7 @@ import structlog
 
 from adze.core import calls, names
 from adze.core.calls import Failure, Problem
-from adze.core.model import API_VERSION, Lease, Run, Workflow
+from adze.core.model import API_VERSION, LEASE_API_VERSION, Lease, Run, Workflow
 from adze.core.pods import Pod
 from adze.core.slots import Slot
 from adze.shell.cluster import MERGE, STRATEGIC, ApiError, Cluster, resource, selector
@@ -29,7 +29,6 @@ class _SlotList(msgspec.Struct):
 
 _slot = msgspec.json.Decoder(Slot).decode
 _slots = msgspec.json.Decoder(_SlotList).decode
-LEASES = "coordination.k8s.io/v1"
 
 
 class _PodList(msgspec.Struct):
@@ -89,14 +88,13 @@ class Driver:
         return _workflow(await self._cluster.call("GET", path))
 
     async def _write_status(self, call: calls.WriteStatus) -> Run:
+        return _run(await self._patch_status("workflowruns", call.run, call.status))
+
+    async def _patch_status(self, plural: str, known: Run | Workflow, status: msgspec.Struct) -> bytes:
         """A merge patch of the fields that differ; with the resourceVersion in it, it is a compare-and-swap."""
-        metadata = call.run.metadata
-        path = resource(API_VERSION, metadata.namespace, "workflowruns", metadata.name, "status")
-        body = {
-            "metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid},
-            "status": difference(call.run.status, call.status),
-        }
-        return _run(await self._cluster.call("PATCH", path, body, MERGE))
+        path = resource(API_VERSION, known.metadata.namespace, plural, known.metadata.name, "status")
+        body = {"metadata": _seen(known), "status": difference(known.status, status)}
+        return await self._cluster.call("PATCH", path, body, MERGE)
 
     async def _list_pods(self, call: calls.ListPods) -> dict[str, Pod]:
         metadata = call.run.metadata
@@ -112,12 +110,8 @@ class Driver:
         return _pod(await self._cluster.call("GET", resource("v1", call.namespace, "pods", call.name)))
 
     async def _open_gate(self, call: calls.OpenGate) -> Pod:
-        metadata = call.pod.metadata
         others = [{"name": gate.name} for gate in call.pod.spec.scheduling_gates if gate.name != names.GATE]
-        body = {
-            "metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid},
-            "spec": {"schedulingGates": others or None},
-        }
+        body = {"metadata": _seen(call.pod), "spec": {"schedulingGates": others or None}}
         return _pod(await self._cluster.call("PATCH", _path(call.pod), body, MERGE))
 
     async def _release(self, call: calls.Release) -> Pod:
@@ -130,60 +124,51 @@ class Driver:
         await self._cluster.call("DELETE", _path(call.pod), body)
 
     async def _list_slots(self, call: calls.ListSlots) -> dict[str, Slot]:
-        path = resource(LEASES, call.namespace, "leases")
+        path = resource(LEASE_API_VERSION, call.namespace, "leases")
         answer = await self._cluster.call("GET", path, labelSelector=selector({names.SLOTS: call.group}))
         return {slot.metadata.name: slot for slot in _slots(answer).items}
 
     async def _take_slot(self, call: calls.TakeSlot) -> Slot:
-        return _slot(await self._cluster.call("POST", resource(LEASES, call.namespace, "leases"), call.manifest))
+        return _slot(
+            await self._cluster.call("POST", resource(LEASE_API_VERSION, call.namespace, "leases"), call.manifest)
+        )
 
     async def _read_slot(self, call: calls.ReadSlot) -> Slot:
         return _slot(await self._cluster.call("GET", _lease_path(call.slot)))
 
     async def _mark_slot(self, call: calls.MarkSlot) -> Slot:
-        metadata = call.slot.metadata
         mark = {names.GIVING_BACK: "true" if call.marked else None}
-        body = {"metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid, "annotations": mark}}
+        body = {"metadata": _seen(call.slot) | {"annotations": mark}}
         return _slot(await self._cluster.call("PATCH", _lease_path(call.slot), body, MERGE))
 
     async def _free_slot(self, call: calls.FreeSlot) -> None:
-        metadata = call.slot.metadata
-        preconditions = {"uid": metadata.uid}
-        if call.unchanged:
-            preconditions["resourceVersion"] = metadata.resource_version
+        preconditions = _seen(call.slot) if call.unchanged else {"uid": call.slot.metadata.uid}
         await self._cluster.call("DELETE", _lease_path(call.slot), {"preconditions": preconditions})
 
     async def _delete_run(self, call: calls.DeleteRun) -> None:
         metadata = call.run.metadata
         path = resource(API_VERSION, metadata.namespace, "workflowruns", metadata.name)
-        preconditions = {"uid": metadata.uid, "resourceVersion": metadata.resource_version}
-        await self._cluster.call("DELETE", path, {"preconditions": preconditions, "propagationPolicy": "Background"})
+        body = {"preconditions": _seen(call.run), "propagationPolicy": "Background"}
+        await self._cluster.call("DELETE", path, body)
 
     async def _create_run(self, call: calls.CreateRun) -> Run:
         path = resource(API_VERSION, call.manifest["metadata"]["namespace"], "workflowruns")
         return _run(await self._cluster.call("POST", path, call.manifest))
 
     async def _write_workflow(self, call: calls.WriteWorkflow) -> Workflow:
-        metadata = call.workflow.metadata
-        path = resource(API_VERSION, metadata.namespace, "workflows", metadata.name, "status")
-        body = {
-            "metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid},
-            "status": difference(call.workflow.status, call.status),
-        }
-        return _workflow(await self._cluster.call("PATCH", path, body, MERGE))
+        return _workflow(await self._patch_status("workflows", call.workflow, call.status))
 
     async def _create_lease(self, call: calls.CreateLease) -> Lease:
-        path = resource(LEASES, call.manifest["metadata"]["namespace"], "leases")
+        path = resource(LEASE_API_VERSION, call.manifest["metadata"]["namespace"], "leases")
         return _lease(await self._cluster.call("POST", path, call.manifest))
 
     async def _read_lease(self, call: calls.ReadLease) -> Lease:
-        return _lease(await self._cluster.call("GET", resource(LEASES, call.namespace, "leases", call.name)))
+        return _lease(await self._cluster.call("GET", resource(LEASE_API_VERSION, call.namespace, "leases", call.name)))
 
     async def _replace_lease(self, call: calls.ReplaceLease) -> Lease:
         metadata = call.lease.metadata
-        seen = {"resourceVersion": metadata.resource_version, "uid": metadata.uid}
-        body = {**call.manifest, "metadata": call.manifest["metadata"] | seen}
-        path = resource(LEASES, metadata.namespace, "leases", metadata.name)
+        body = {**call.manifest, "metadata": call.manifest["metadata"] | _seen(call.lease)}
+        path = resource(LEASE_API_VERSION, metadata.namespace, "leases", metadata.name)
         return _lease(await self._cluster.call("PUT", path, body))
 
     async def _say(self, call: calls.Say) -> None:
@@ -235,8 +220,13 @@ def kubernetes_event(kind: str, metadata: Any, notice: Any, instance: str) -> di
     }
 
 
+def _seen(item: Run | Workflow | Pod | Slot | Lease) -> dict[str, Any]:
+    """What makes a call hold only for the object as it was seen: metadata of a write, preconditions of a delete."""
+    return {"resourceVersion": item.metadata.resource_version, "uid": item.metadata.uid}
+
+
 def _lease_path(slot: Slot) -> str:
-    return resource(LEASES, slot.metadata.namespace, "leases", slot.metadata.name)
+    return resource(LEASE_API_VERSION, slot.metadata.namespace, "leases", slot.metadata.name)
 
 
 def _path(pod: Pod) -> str:

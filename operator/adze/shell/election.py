@@ -14,11 +14,11 @@ from typing import Any
 import msgspec
 import structlog
 
+from adze.core.model import LEASE_API_VERSION, MICROTIME
 from adze.shell.cluster import ApiError, Cluster, resource
 
 log = structlog.get_logger()
 
-GROUP = "coordination.k8s.io/v1"
 DURATION = 8.0
 """Seconds after its last renewal for which a Lease is held."""
 RENEWAL = 2.0
@@ -111,19 +111,19 @@ class Elector:
         return True
 
     async def _read(self) -> dict[str, Any]:
-        path = resource(GROUP, self._namespace, "leases", self._name)
+        path = resource(LEASE_API_VERSION, self._namespace, "leases", self._name)
         try:
             lease: dict[str, Any] = msgspec.json.decode(await self._cluster.call("GET", path))
         except ApiError as error:
             if error.code != 404:
                 raise
             metadata = {"name": self._name, "namespace": self._namespace}
-            lease = {"apiVersion": GROUP, "kind": "Lease", "metadata": metadata, "spec": {}}
+            lease = {"apiVersion": LEASE_API_VERSION, "kind": "Lease", "metadata": metadata, "spec": {}}
         return lease
 
     async def _write(self, lease: dict[str, Any], holder: str) -> dict[str, Any]:
         old = lease.get("spec") or {}
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = datetime.now(UTC).strftime(MICROTIME)
         changed = holder != (old.get("holderIdentity") or "")
         spec = {
             "holderIdentity": holder,
@@ -133,7 +133,7 @@ class Elector:
             "leaseTransitions": old.get("leaseTransitions", 0) + (1 if changed and holder else 0),
         }
         exists = "resourceVersion" in lease["metadata"]
-        path = resource(GROUP, self._namespace, "leases", self._name if exists else "")
+        path = resource(LEASE_API_VERSION, self._namespace, "leases", self._name if exists else "")
         answer = await self._cluster.call("PUT" if exists else "POST", path, {**lease, "spec": spec})
         written: dict[str, Any] = msgspec.json.decode(answer)
         return written

@@ -6,15 +6,15 @@ missed or doubled message changes nothing.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from adze.core import admission, backoff, calls, names, pods, protocol, retention, revision
 from adze.core.calls import Call, Failure, Problem
-from adze.core.model import Run, Workflow
+from adze.core.model import Run, Workflow, version
 from adze.core.observed import Observed, Refusal
 from adze.core.pods import Pod
 from adze.core.policy import Policy
@@ -25,6 +25,8 @@ from adze.core.slots import Slot
 from adze.shell import metrics
 
 log = structlog.get_logger()
+C = TypeVar("C")
+R = TypeVar("R")
 
 QUEUES = "queues/"
 """What stands before a namespace's name where a worker's key is no run's UID: its queues have one worker."""
@@ -98,8 +100,8 @@ class Engine:
         """A run as somebody saw it; an older sight than the known one is ignored."""
         uid = run.metadata.uid
         known = self.runs.get(uid)
-        if known and _version(known) >= _version(run):
-            if _version(known) == _version(run):
+        if known and version(known) >= version(run):
+            if version(known) == version(run):
                 self.runs[uid] = run  # the watch keeps this one; two of each would be twice the memory
             return
         self._know(run)
@@ -195,7 +197,7 @@ class Engine:
         if not uid:
             return False  # somebody else's Pod under a name of ours
         known = self._pods[uid].get(pod.name)
-        if known and known.metadata.uid == pod.metadata.uid and _version(known) >= _version(pod):
+        if known and known.metadata.uid == pod.metadata.uid and version(known) >= version(pod):
             return False
         self._pods[uid][pod.name] = pod
         return True
@@ -264,7 +266,7 @@ class Engine:
             self._wake(uid, self._soonest(uid, result))
             run = self.runs.get(uid)
             if run and result.wants is not None:
-                self._queues.ask(run, result.wants, self._clock())
+                self._queues.ask(run, result.wants)
                 self._look_at_queues(run.metadata.namespace)
         await self._enforce_retention(uid)
 
@@ -306,16 +308,7 @@ class Engine:
         if steps is None:
             return None
         metrics.passes.inc()
-        try:
-            batch = next(steps)
-            while True:
-                if not self._allowed():
-                    log.warning("a pass was given up: this replica may work no more")
-                    return None
-                batch = steps.send(await self._do(batch))
-        except StopIteration as stop:
-            result: Pass = stop.value
-            return result
+        return await drive(steps, self._do, self._allowed)
 
     async def _do(self, batch: Sequence[Call]) -> list[Any]:
         if len(batch) == 1:
@@ -333,7 +326,7 @@ class Engine:
         if isinstance(answer, Run) and isinstance(call, calls.WriteStatus):
             # The pass goes on from its own write; there's nothing in it to look at again.
             known = self.runs.get(answer.metadata.uid)
-            if known is None or _version(known) < _version(answer):
+            if known is None or version(known) < version(answer):
                 self._know(answer)
             metrics.count(call.run, answer)
         elif isinstance(answer, Run):
@@ -382,6 +375,19 @@ class Engine:
             await self._do_one(calls.DeleteRun(old))
 
 
-def _version(item: Run | Pod) -> int:
-    """resourceVersions are comparable numbers (KEP-5504)."""
-    return int(item.metadata.resource_version or 0)
+async def drive(
+    steps: Generator[Sequence[C], Sequence[Any], R],
+    do: Callable[[Sequence[C]], Awaitable[list[Any]]],
+    allowed: Callable[[], bool],
+) -> R | None:
+    """Do the batches of calls that a generator asks for; None if this process may work no more before it has ended."""
+    try:
+        batch = next(steps)
+        while True:
+            if not allowed():
+                log.warning("work was given up: this replica may do no more")
+                return None
+            batch = steps.send(await do(batch))
+    except StopIteration as stop:
+        result: R = stop.value
+        return result

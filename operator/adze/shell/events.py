@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from adze.core import events
+from adze.core.backoff import growing
 from adze.core.calls import Failure
 from adze.core.draft import Notice
 from adze.core.events import Firing, Sight, Started, Subscriber
@@ -23,6 +24,7 @@ from adze.shell import metrics
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
 from adze.shell.driver import kubernetes_event, problem
 from adze.shell.engine import RETRY, utcnow
+from adze.shell.lists import pages
 
 log = structlog.get_logger()
 
@@ -38,15 +40,6 @@ SAID_AGAIN = timedelta(minutes=10)
 """Pause before a Workflow is told once more, by a Kubernetes Event, of the same problem."""
 
 _event = msgspec.json.Decoder(Event).decode
-
-
-class _Continue(msgspec.Struct):
-    continue_: str = msgspec.field(default="", name="continue")
-
-
-class _Workflows(msgspec.Struct):
-    metadata: _Continue
-    items: list[msgspec.Raw] = []
 
 
 class _Annotated(msgspec.Struct):
@@ -181,18 +174,13 @@ class Events:
     async def _subscribers(self, namespace: str) -> list[Subscriber]:
         """The Workflows of a namespace that wait for events. One that can't be read must not stop the others."""
         found: list[Subscriber] = []
-        params = {"limit": "500"}
-        while True:
-            answer = await self._cluster.call("GET", resource(API_VERSION, namespace, "workflows"), **params)
-            page = msgspec.json.decode(answer, type=_Workflows)
+        async for page in pages(self._cluster, resource(API_VERSION, namespace, "workflows")):
             for item in page.items:
                 try:
                     found.append(msgspec.json.decode(item, type=Subscriber))
                 except (msgspec.ValidationError, RecursionError) as error:
                     log.error("a Workflow breaks its schema", namespace=namespace, error=str(error))
-            if not page.metadata.continue_:
-                return [workflow for workflow in found if workflow.spec.on]
-            params["continue"] = page.metadata.continue_
+        return [workflow for workflow in found if workflow.spec.on]
 
     async def _process(self, sight: Sight, workflows: Sequence[Subscriber]) -> None:
         async with self._turn:
@@ -277,8 +265,7 @@ class Events:
         uid = sight.metadata.uid
         failures = self._failures[uid] = self._failures.get(uid, 0) + 1
         log.warning("an event waits", name=sight.metadata.name, error=str(error), failures=failures)
-        first, longest = RETRY
-        pause = timedelta(seconds=min(first * 2 ** (failures - 1), longest))
+        pause = timedelta(seconds=growing(RETRY, failures - 1))
         if uid in self._sights:
             self._later(uid, self._clock() + pause, lambda: self._look(uid))
 

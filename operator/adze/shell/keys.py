@@ -7,25 +7,15 @@ import msgspec
 import structlog
 
 from adze.core import keys, names
-from adze.core.model import Lease
+from adze.core.model import LEASE_API_VERSION, Lease
 from adze.shell.cluster import ApiError, Cluster, resource, selector
-from adze.shell.driver import LEASES
 from adze.shell.engine import utcnow
+from adze.shell.lists import pages
 
 log = structlog.get_logger()
 
 PAUSE = 600.0
 """Seconds between two looks: a Lease that is kept longer than needed does no harm."""
-PAGE = "500"
-
-
-class _ListMeta(msgspec.Struct):
-    continue_: str = msgspec.field(default="", name="continue")
-
-
-class _Leases(msgspec.Struct):
-    metadata: _ListMeta
-    items: list[Lease] = []
 
 
 async def sweep(cluster: Cluster, namespaces: Sequence[str]) -> None:
@@ -33,29 +23,25 @@ async def sweep(cluster: Cluster, namespaces: Sequence[str]) -> None:
     while True:
         for namespace in namespaces or (None,):
             try:
-                await _sweep(cluster, resource(LEASES, namespace, "leases"))
+                await _sweep(cluster, resource(LEASE_API_VERSION, namespace, "leases"))
             except ApiError as error:
                 log.warning("Leases of idempotency keys not swept", namespace=namespace, error=str(error))
         await asyncio.sleep(PAUSE)
 
 
 async def _sweep(cluster: Cluster, path: str) -> None:
-    params = {"labelSelector": selector({names.LEASE: names.KEY}), "limit": PAGE}
-    while True:
-        page = msgspec.json.decode(await cluster.call("GET", path, **params), type=_Leases)
-        for lease in page.items:
+    async for page in pages(cluster, path, labelSelector=selector({names.LEASE: names.KEY})):
+        for item in page.items:
+            lease = msgspec.json.decode(item, type=Lease)
             if keys.expired(lease, utcnow()):
                 await _delete(cluster, lease)
-        if not page.metadata.continue_:
-            return
-        params["continue"] = page.metadata.continue_
 
 
 async def _delete(cluster: Cluster, lease: Lease) -> None:
     metadata = lease.metadata
     preconditions = {"uid": metadata.uid, "resourceVersion": metadata.resource_version}
     try:
-        path = resource(LEASES, metadata.namespace, "leases", metadata.name)
+        path = resource(LEASE_API_VERSION, metadata.namespace, "leases", metadata.name)
         await cluster.call("DELETE", path, {"preconditions": preconditions})
     except ApiError as error:
         # Gone, or taken by another run meanwhile.

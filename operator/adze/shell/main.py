@@ -17,14 +17,14 @@ from aiohttp.web import AppRunner
 from adze import __version__
 from adze.core import names
 from adze.core.events import Sight
-from adze.core.model import API_VERSION, GROUP, VERSION, Run, Webhook, Workflow
+from adze.core.model import API_VERSION, GROUP, LEASE_API_VERSION, VERSION, Run, Webhook, Workflow
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.slots import Slot
 from adze.shell import kopf_settings, logs, probes
 from adze.shell import settings as settings_module
 from adze.shell.cluster import ApiError, Cluster, Credentials, resource, selector, text_of
-from adze.shell.driver import LEASES, Driver
+from adze.shell.driver import Driver
 from adze.shell.election import Elector
 from adze.shell.engine import Engine
 from adze.shell.events import Events
@@ -83,7 +83,7 @@ class Operator:
         for namespace in self.settings.namespaces or (None,):
             pods = resource("v1", namespace, "pods")
             runs = resource(API_VERSION, namespace, "workflowruns")
-            leases = resource(LEASES, namespace, "leases")
+            leases = resource(LEASE_API_VERSION, namespace, "leases")
             events = resource(API_VERSION, namespace, "workflowevents")
             self.watches += [
                 Watch(self.cluster, pods, labels, Pod, _identity, self.engine.see_pod),

@@ -4,7 +4,6 @@ A Pod with our finalizer can't be deleted while no operator runs, and neither ca
 """
 
 import asyncio
-from typing import Any
 
 import msgspec
 import structlog
@@ -14,12 +13,12 @@ from adze.core.calls import Problem, Release
 from adze.core.pods import Pod
 from adze.shell.cluster import MERGE, ApiError, Cluster, Credentials, resource, selector
 from adze.shell.driver import Driver
+from adze.shell.lists import pages
 
 log = structlog.get_logger()
 
 
-class _PodPage(msgspec.Struct):
-    metadata: dict[str, Any]
+class _Pods(msgspec.Struct):
     items: list[Pod] = []
 
 
@@ -57,7 +56,7 @@ async def _stop(cluster: Cluster, namespace: str, deployment: str, patience: flo
     async with asyncio.timeout(patience):
         while True:
             answer = await cluster.call("GET", resource("v1", namespace, "pods"), labelSelector=labels)
-            left = [pod.name for pod in msgspec.json.decode(answer, type=_PodPage).items if not pod.ended]
+            left = [pod.name for pod in msgspec.json.decode(answer, type=_Pods).items if not pod.ended]
             if not left:
                 return
             log.info("waiting for the operator's end", pods=left)
@@ -66,14 +65,10 @@ async def _stop(cluster: Cluster, namespace: str, deployment: str, patience: flo
 
 async def _release_pods(cluster: Cluster, namespace: str | None) -> int:
     driver = Driver(cluster, "adze-release")
-    params = {"labelSelector": selector({names.RUN_UID: None}), "limit": "500"}
     released = 0
-    while True:
-        answer = await cluster.call("GET", resource("v1", namespace, "pods"), **params)
-        page = msgspec.json.decode(answer, type=_PodPage)
-        held = [pod for pod in page.items if pod.held]
+    labels = selector({names.RUN_UID: None})
+    async for page in pages(cluster, resource("v1", namespace, "pods"), labelSelector=labels):
+        held = [pod for item in page.items if (pod := msgspec.json.decode(item, type=Pod)).held]
         answers = await asyncio.gather(*(driver.do(Release(pod)) for pod in held))
         released += sum(not isinstance(answer, Problem) for answer in answers)
-        if not (token := page.metadata.get("continue")):
-            return released
-        params["continue"] = token
+    return released

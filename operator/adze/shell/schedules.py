@@ -11,12 +11,13 @@ from typing import Any
 import structlog
 
 from adze.core import calls, ticks
+from adze.core.backoff import growing
 from adze.core.calls import Failure, ScheduleCall
 from adze.core.cron import Sight
-from adze.core.model import Run, Workflow
+from adze.core.model import Run, Workflow, version
 from adze.shell import metrics
 from adze.shell.driver import Driver
-from adze.shell.engine import RETRY, Engine, utcnow
+from adze.shell.engine import RETRY, Engine, drive, utcnow
 
 log = structlog.get_logger()
 
@@ -72,7 +73,7 @@ class Schedules:
         """A Workflow as somebody saw it; an older sight than the known one is ignored."""
         key = workflow.key
         known = self._workflows.get(key)
-        if known and _version(known) >= _version(workflow):
+        if known and version(known) >= version(workflow):
             return
         if not (workflow.spec.on and workflow.spec.on.cron) and not workflow.status.cron:
             self.lose_workflow(key)
@@ -113,11 +114,10 @@ class Schedules:
         if workflow is None or workflow.metadata.deletion_timestamp:
             return
         try:
-            look = await self._drive(ticks.reconcile(workflow, self._sight(workflow), self._clock()))
+            look = await drive(ticks.reconcile(workflow, self._sight(workflow), self._clock()), self._do, self._allowed)
         except Exception:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
-            first, longest = RETRY
-            self._wake(key, self._clock() + timedelta(seconds=min(first * 2 ** (failures - 1), longest)))
+            self._wake(key, self._clock() + timedelta(seconds=growing(RETRY, failures - 1)))
             metrics.failed_passes.inc()
             log.exception("a look at schedules failed; it is tried again", workflow=key, failures=failures)
             return
@@ -139,18 +139,6 @@ class Schedules:
             if (known := self._engine.runs.get(run.uid)) and known.status.trigger
         }
         return Sight(frozenset(knowing), {run.metadata.name: run.metadata.uid for run in mine})
-
-    async def _drive(self, steps: ticks.Steps) -> ticks.Look | None:
-        try:
-            batch = next(steps)
-            while True:
-                if not self._allowed():
-                    log.warning("a look at schedules was given up: this replica may work no more")
-                    return None
-                batch = steps.send(await self._do(batch))
-        except StopIteration as stop:
-            look: ticks.Look = stop.value
-            return look
 
     async def _do(self, batch: Sequence[ScheduleCall]) -> list[Any]:
         answers = list(await asyncio.gather(*map(self._driver.do, batch)))
@@ -187,8 +175,3 @@ class Schedules:
                 for key in self._workflows:
                     self.look(key)
             wall, steady = now, later
-
-
-def _version(workflow: Workflow) -> int:
-    """resourceVersions are comparable numbers (KEP-5504)."""
-    return int(workflow.metadata.resource_version or 0)

@@ -15,27 +15,17 @@ import structlog
 
 from adze.core.backoff import growing
 from adze.shell.cluster import ApiError, Cluster, Status, jittered
+from adze.shell.lists import pages
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
-PAGE = "500"
 RECONNECT = (0.2, 30.0)
 """First and longest pause before a watch is opened again."""
 MISSING = (0.2, 2.0)
 """The same while the API server doesn't know the kind: its CRD is applied at any moment."""
 RESYNC = 240
 """Seconds after which a list is compared with what is known: whatever a watch has lost is found then (F12)."""
-
-
-class _ListMeta(msgspec.Struct, rename="camel"):
-    resource_version: str = ""
-    continue_: str = msgspec.field(default="", name="continue")
-
-
-class _Page(msgspec.Struct):
-    metadata: _ListMeta
-    items: list[msgspec.Raw] = []
 
 
 class _Event(msgspec.Struct):
@@ -122,22 +112,19 @@ class Watch(Generic[T]):
     async def _list(self) -> None:
         found: dict[str, T] = {}
         before = self._objects
-        params = {**self._selection, "limit": PAGE}
-        while True:
-            page = msgspec.json.decode(await self._cluster.call("GET", self._path, **params), type=_Page)
+        version = ""
+        async for page in pages(self._cluster, self._path, **self._selection):
+            version = page.metadata.resource_version
             for raw in page.items:
                 item = self._decoded(raw)
                 if item is not None:
                     found[self._identity(item)[0]] = item
                 elif (uid := _bare(raw).metadata.uid) in before:
                     found[uid] = before[uid]
-            if not page.metadata.continue_:
-                break
-            params["continue"] = page.metadata.continue_
         self._listed = self._clock()
         self._missing = False
         self._objects = found
-        self._version = page.metadata.resource_version
+        self._version = version
         for uid, item in before.items():
             if uid not in found:
                 self._tell(item, None)

@@ -19,10 +19,11 @@ from adze.core.model.base import (
     Time,
     doc,
     rule,
+    version,
 )
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
 from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
-from adze.core.model.lease import Lease
+from adze.core.model.lease import LEASE_API_VERSION, MICROTIME, Lease
 from adze.core.model.run import Attempt, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
@@ -61,6 +62,8 @@ __all__ = [
     "API_VERSION",
     "FREE",
     "GROUP",
+    "LEASE_API_VERSION",
+    "MICROTIME",
     "MOST_SLOTS",
     "NAMED",
     "NOT_OWN_PARENT",
@@ -120,4 +123,5 @@ __all__ = [
     "WorkflowStatus",
     "doc",
     "rule",
+    "version",
 ]

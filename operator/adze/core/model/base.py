@@ -46,6 +46,13 @@ ObjectName = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", mi
 PullPolicy = Annotated[str, Meta(pattern="^(Always|IfNotPresent|Never)$", max_length=12)]
 PRIORITY = {"ge": -1_000_000, "le": 1_000_000}
 NAMED = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+BY_TYPE = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]}
+ATOMIC = {"x-kubernetes-list-type": "atomic"}
+
+
+def version(item: Any) -> int:
+    """The resourceVersion of an object: a number that can be compared (KEP-5504), 0 before it's stored."""
+    return int(item.metadata.resource_version or 0)
 
 
 class Condition(Record, frozen=True, kw_only=True):

@@ -63,4 +63,3 @@ def positive(field: str) -> dict[str, str]:
 ConcurrencyEntry = Annotated[
     Concurrency, doc("A key and its limit.", **{"x-kubernetes-validations": [positive("maxRuns")]})
 ]
-ATOMIC = {"x-kubernetes-list-type": "atomic"}

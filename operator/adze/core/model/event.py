@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from adze.core.model.base import FREE, Condition, Duration, Metadata, Record, Time, doc
+from adze.core.model.base import ATOMIC, BY_TYPE, FREE, Condition, Duration, Metadata, Record, Time, doc
 
 Attribute = Annotated[str, doc("Value of an attribute.", max_length=1024)]
 
@@ -49,17 +49,17 @@ class EventStatus(Record, frozen=True, kw_only=True):
     started: Annotated[int, doc("Number of runs that it started.")] = 0
     runs: Annotated[
         tuple[EventRun, ...],
-        doc("The first of these runs.", **{"x-kubernetes-list-type": "atomic"}, max_length=100),
+        doc("The first of these runs.", **ATOMIC, max_length=100),
     ] = ()
     problems: Annotated[
         tuple[EventProblem, ...],
-        doc("The first problems met.", **{"x-kubernetes-list-type": "atomic"}, max_length=16),
+        doc("The first problems met.", **ATOMIC, max_length=16),
     ] = ()
     conditions: Annotated[
         tuple[Condition, ...],
         doc(
             "Processed.",
-            **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            **BY_TYPE,
             max_length=8,
         ),
     ] = ()

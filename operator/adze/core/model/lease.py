@@ -4,6 +4,10 @@ from datetime import datetime
 
 from adze.core.model.base import Metadata, Record
 
+LEASE_API_VERSION = "coordination.k8s.io/v1"
+MICROTIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+"""How a Lease's times are written."""
+
 
 class LeaseSpec(Record, frozen=True, kw_only=True):
     """Who holds it, since when, for how long."""

@@ -5,7 +5,20 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from adze.core.model.base import FREE, NAMED, PRIORITY, Condition, Duration, Metadata, ObjectName, Record, Time, doc
+from adze.core.model.base import (
+    ATOMIC,
+    BY_TYPE,
+    FREE,
+    NAMED,
+    PRIORITY,
+    Condition,
+    Duration,
+    Metadata,
+    ObjectName,
+    Record,
+    Time,
+    doc,
+)
 from adze.core.model.triggers import Trigger
 from adze.core.model.workflow import WorkflowSpec
 
@@ -58,7 +71,7 @@ class StepStatus(Record, frozen=True, kw_only=True):
     lost: Annotated[int, doc("Attempts lost to infrastructure, which use up no retry.")] = 0
     attempts: Annotated[
         tuple[Attempt, ...],
-        doc("Its last tries; older ones are dropped.", **{"x-kubernetes-list-type": "atomic"}, max_length=16),
+        doc("Its last tries; older ones are dropped.", **ATOMIC, max_length=16),
     ] = ()
 
     @property
@@ -96,7 +109,7 @@ class RunStatus(Record, frozen=True, kw_only=True):
         tuple[Condition, ...],
         doc(
             "Succeeded, Reconciling, Stalled.",
-            **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            **BY_TYPE,
             max_length=8,
         ),
     ] = ()

@@ -3,8 +3,8 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from adze.core.model.base import FREE, Duration, Expression, Image, Name, PullPolicy, Record, Text, doc, rule
-from adze.core.model.concurrency import ATOMIC, ConcurrencyEntry
+from adze.core.model.base import ATOMIC, FREE, Duration, Expression, Image, Name, PullPolicy, Record, Text, doc, rule
+from adze.core.model.concurrency import ConcurrencyEntry
 
 
 class BackoffType(StrEnum):

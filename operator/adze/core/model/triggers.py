@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from adze.core.model.base import FREE, Duration, Expression, Record, Time, doc
+from adze.core.model.base import ATOMIC, FREE, Duration, Expression, Record, Time, doc
 
 Zone = Annotated[str, doc("Time zone of the schedule, as Europe/Berlin.", min_length=1, max_length=64)]
 Schedule = Annotated[
@@ -71,7 +71,7 @@ class Triggers(Record, frozen=True, kw_only=True):
         tuple[EventTrigger, ...],
         doc(
             "Events that start runs. Of several that match one event the first counts.",
-            **{"x-kubernetes-list-type": "atomic"},
+            **ATOMIC,
             max_length=32,
         ),
     ] = ()
@@ -109,7 +109,7 @@ class CronStatus(Record, frozen=True, kw_only=True):
         tuple[TickRun, ...],
         doc(
             "The last runs, until they are seen to know their tick.",
-            **{"x-kubernetes-list-type": "atomic"},
+            **ATOMIC,
             max_length=256,
         ),
     ] = ()

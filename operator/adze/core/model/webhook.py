@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from adze.core.model.base import FREE, Condition, Expression, Metadata, ObjectName, Record, Text, doc, rule
+from adze.core.model.base import BY_TYPE, FREE, Condition, Expression, Metadata, ObjectName, Record, Text, doc, rule
 
 
 class WebhookScheme(StrEnum):
@@ -112,7 +112,7 @@ class WebhookStatus(Record, frozen=True, kw_only=True):
         tuple[Condition, ...],
         doc(
             "Ready, Stalled.",
-            **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            **BY_TYPE,
             max_length=8,
         ),
     ] = ()

@@ -4,8 +4,20 @@ from typing import Annotated, Any
 
 import msgspec
 
-from adze.core.model.base import FREE, NAMED, PRIORITY, Condition, Duration, Metadata, Record, Time, doc
-from adze.core.model.concurrency import ATOMIC, ConcurrencyEntry
+from adze.core.model.base import (
+    ATOMIC,
+    BY_TYPE,
+    FREE,
+    NAMED,
+    PRIORITY,
+    Condition,
+    Duration,
+    Metadata,
+    Record,
+    Time,
+    doc,
+)
+from adze.core.model.concurrency import ConcurrencyEntry
 from adze.core.model.step import Defaults, StepNode
 from adze.core.model.triggers import CronStatus, Triggers
 
@@ -57,14 +69,12 @@ class WorkflowStatus(Record, frozen=True, kw_only=True):
         tuple[Condition, ...],
         doc(
             "Ready, Reconciling, Stalled.",
-            **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+            **BY_TYPE,
             max_length=8,
         ),
     ] = ()
     next_run_time: Annotated[Time, doc("The next tick of its schedules.")] | None = None
-    cron: Annotated[
-        tuple[CronStatus, ...], doc("The schedules.", **{"x-kubernetes-list-type": "atomic"}, max_length=64)
-    ] = ()
+    cron: Annotated[tuple[CronStatus, ...], doc("The schedules.", **ATOMIC, max_length=64)] = ()
 
 
 class Workflow(Record, frozen=True, kw_only=True):
