@@ -38,7 +38,7 @@ NOT_REASONS = frozenset(
         *("Background", "DELETE", "GET", "PATCH", "POST"),
         *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
         *("ContainerCreating", "PodInitializing", "ContainerStatusUnknown", "ErrImagePull"),
-        *("DisruptionTarget", "PodScheduled"),
+        *("DisruptionTarget", "PodScheduled", "Continue", "Fail", "Part"),
     }
 )
 """Capitalised words in the code that never end up in a `reason`: kinds, verbs, phases, and what is read of Pods."""

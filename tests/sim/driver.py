@@ -34,7 +34,7 @@ class Driver:
 
     def list_pods(self, call: calls.ListPods) -> dict[str, Pod]:
         """Quorum LIST by label."""
-        return {pod.name: pod for pod in self.api.pods_of(call.run.metadata.uid)}
+        return {pod.name: pod for pod in self.api.pods_of(call.run.metadata.uid) if not pod.done}
 
     def create_pod(self, call: calls.CreatePod) -> Pod | Problem:
         """Create if absent."""
@@ -63,7 +63,8 @@ class Driver:
         if isinstance(pod, Problem):
             return pod
         others = tuple(name for name in pod.metadata.finalizers if name != names.FINALIZER)
-        return self.api.put_pod(pod.metadata.uid, finalizers=others)
+        labels = pod.metadata.labels | ({names.RELEASED: "true"} if call.pod.ended else {})
+        return self.api.put_pod(pod.metadata.uid, finalizers=others, labels=labels)
 
     def delete_pod(self, call: calls.DeletePod) -> Problem | None:
         """Delete under the precondition of the UID."""

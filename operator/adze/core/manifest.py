@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from adze.core import kinds, names
-from adze.core.model import API_VERSION, Attempt, Run, StepStatus
+from adze.core.expressions import variable as variable_of
+from adze.core.model import API_VERSION, Attempt, Run
 from adze.core.policy import Policy
 from adze.core.revision import Node, Stage
 from adze.core.values import Values, error
@@ -40,6 +41,8 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
         names.STEP: node.name,
         names.ATTEMPT: str(attempt.number),
     }
+    if node.index is not None:
+        labels[names.ITEM] = str(node.index)
     if run.spec.workflow:
         labels[names.WORKFLOW] = names.label(run.spec.workflow)
     return {
@@ -123,6 +126,7 @@ def _own_env(run: Run, node: Node, attempt: Attempt) -> list[dict[str, str]]:
         "ADZE_RUN": run.metadata.name,
         "ADZE_STEP": node.name,
         "ADZE_ATTEMPT": str(attempt.number),
+        **({"ADZE_ITEM": str(node.index)} if node.index is not None else {}),
     }
     return [{"name": name, "value": value} for name, value in values.items()]
 
@@ -137,21 +141,40 @@ def _user_env(node: Node, values: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def context(node: Node, attempt: Attempt, values: Values) -> str:
-    """What the step reads from /adze/context.json: input, its parents' results, and who it is."""
+    """What the step reads from /adze/context.json: input, its parents' results, and who it is.
+
+    For an item the lists are left out that its forEach reads: it finds its own item instead.
+    """
     in_graph = node.stage is Stage.GRAPH
     parents = node.step.parents if in_graph else tuple(values.steps)
     about = values.identity() if in_graph else values.identity() | values.outcome()
+    item = {"item": values.item[1], "index": values.item[0]} if values.item else {}
     return msgspec.json.encode(
         {
-            "input": values.input,
-            "steps": {name: _result(values.steps[name]) for name in parents if name != node.name},
+            "input": _without_lists(node, "input", values.input),
+            "steps": {name: _result(node, values, name) for name in parents if name != node.name},
             "run": about,
             "step": node.name,
             "attempt": attempt.number,
+            **item,
         }
     ).decode()
 
 
-def _result(status: StepStatus) -> dict[str, Any]:
-    result = {"output": status.output or {}, "phase": status.phase.value}
+def _result(node: Node, values: Values, step: str) -> dict[str, Any]:
+    status = values.steps[step]
+    variable = variable_of(step, "output")
+    left_out = node.index is not None and step in values.lists and variable in node.iterated
+    output = {} if left_out else {"output": _without_lists(node, variable, values.output(step))}
+    result = {**output, "phase": status.phase.value}
     return {**result, "error": error(status)} if error(status) else result
+
+
+def _without_lists(node: Node, owner: str, value: Any) -> Any:
+    if node.index is None or not isinstance(value, Mapping):
+        return value
+    return {
+        name: member
+        for name, member in value.items()
+        if not (isinstance(member, list) and f"{owner}.{name}" in node.iterated)
+    }

@@ -9,6 +9,10 @@ RUN_UID = f"{GROUP}/run-uid"
 WORKFLOW = f"{GROUP}/workflow"
 STEP = f"{GROUP}/step"
 ATTEMPT = f"{GROUP}/attempt"
+ITEM = f"{GROUP}/item"
+"""Index of the item, on Pods of a forEach step."""
+RELEASED = f"{GROUP}/released"
+"""Marks a Pod that has ended and was let go: nothing of it matters any more."""
 
 FINALIZER = f"{GROUP}/outcome"
 """Holds a Pod until its outcome is in the run's status."""
@@ -29,13 +33,26 @@ def digest(*parts: object, length: int = 10) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def pod(run: str, run_uid: str, step: str, attempt: int) -> str:
+def pod(run: str, run_uid: str, step: str, attempt: int, item: int | None = None) -> str:
     """Name of the Pod of one attempt: readable in front, unique by its tail, at most 63 characters.
 
     The run's UID is part of it, so that a new run of the same name never meets an old one's Pods.
     """
-    readable = f"{run[:30]}-{step[:16]}-{attempt}".replace(".", "-")
-    return f"{readable}-{digest(run_uid, step, attempt)}"
+    if item is None:
+        readable, parts = f"{run[:30]}-{step[:16]}-{attempt}", (run_uid, step, attempt)
+    else:
+        readable, parts = f"{run[:25]}-{step[:14]}-{item}-{attempt}", (run_uid, part(step, item), attempt)
+    return f"{readable.replace('.', '-')}-{digest(*parts)}"
+
+
+def part(step: str, item: int) -> str:
+    """Name of one item of a step."""
+    return f"{step}[{item}]"
+
+
+def index(part: str) -> int | None:
+    """The item's index in the name of a step's part; None for the step itself."""
+    return int(part[part.index("[") + 1 : -1]) if part.endswith("]") else None
 
 
 def label(value: str) -> str:

@@ -1,6 +1,6 @@
 """What a plan is made from besides the run itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -36,3 +36,7 @@ class Observed:
         """The Pod of that name if the run with the UID `owner` controls it; somebody else's is nobody's attempt."""
         pod = self.pods.get(name)
         return pod if pod and pod.owned_by(owner) else None
+
+    def owned(self, owner: str) -> Iterator[Pod]:
+        """The Pods that the run with the UID `owner` controls."""
+        return (pod for pod in self.pods.values() if pod.owned_by(owner))

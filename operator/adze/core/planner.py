@@ -6,6 +6,7 @@ what a status that stands asks for among the Pods. All of it is a function of it
 in the simulator and in a test.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +17,8 @@ from adze.core import conditions, duration, names, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, WITHDRAWN, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
-from adze.core.model import Attempt, Phase, Run, RunStatus, StepStatus, Workflow, WorkflowSpec
+from adze.core.fanout import settled
+from adze.core.model import ItemStatus, Phase, Run, RunStatus, StepStatus, Workflow, WorkflowSpec
 from adze.core.observed import Observed
 from adze.core.pods import Pod
 from adze.core.policy import Policy
@@ -220,13 +222,15 @@ def _progressing(draft: Draft) -> tuple[Phase, str | None, str | None]:
     for status in draft.steps.values():
         if not status.phase.final and status.reason not in (None, "Starting"):
             return Phase.RUNNING, status.reason, f"{status.name}: {status.message or ''}"
-    return Phase.RUNNING, None, None
+    lists = (f"{fan.node.name}: {fan.status.message}" for fan in draft.fans.values())
+    return Phase.RUNNING, None, next(lists, None)
 
 
 def _output(draft: Draft) -> tuple[dict[str, Any] | None, tuple[str, str] | None]:
     """The run's output, or what is wrong with it as (reason, message)."""
     if draft.revision.output is None:
         output: dict[str, Any] = {}
+        # Lists of forEach steps have no names to be merged by: spec.output may choose them.
         for name in draft.revision.order:
             output |= draft.steps[name].output or {}
     else:
@@ -268,11 +272,17 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
     release: list[Pod] = []
     delete: list[Pod] = []
     wake: datetime | None = None
-    for forgotten in (pod for pod in observed.pods.values() if _forgotten(run, pod)):
+    parts = {part.name: part for part in run.status.parts()}
+    for forgotten in (pod for pod in observed.owned(run.metadata.uid) if _forgotten(parts, pod)):
         release += [forgotten] if forgotten.held else []
-        delete += [forgotten] if not forgotten.ended and not forgotten.deleting else []
-    for status in run.status.steps:
-        for attempt in status.attempts:
+        ended = forgotten.main.terminated
+        end = _end_of_patience(forgotten, (ended.finished_at or now) + SIDE_PATIENCE if ended else now)
+        if end and now >= end:
+            delete.append(forgotten)
+        elif end:
+            wake = min(wake or end, end)
+    for part in parts.values():
+        for attempt in part.attempts:
             # If somebody else's Pod bears the name that we need, the create will say so.
             pod = observed.pod(attempt.pod, run.metadata.uid)
             if attempt.finish_time is None:
@@ -286,7 +296,8 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
                     opening.append(pod)
             elif pod:
                 release += [pod] if pod.held else []
-                end = _end_of_patience(attempt, pod)
+                patience = timedelta(0) if attempt.reason in WITHDRAWN else SIDE_PATIENCE
+                end = _end_of_patience(pod, attempt.finish_time + patience)
                 if end and now >= end:
                     delete.append(pod)
                 elif end:
@@ -294,22 +305,20 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
     return Chores(tuple(create), tuple(opening), tuple(release), tuple(delete), wake)
 
 
-def _end_of_patience(attempt: Attempt, pod: Pod) -> datetime | None:
+def _end_of_patience(pod: Pod, end: datetime) -> datetime | None:
     """When the Pod of a closed attempt is to be deleted; None if it has ended or is ending."""
-    if pod.ended or pod.deleting or attempt.finish_time is None:
-        return None
-    if attempt.reason in WITHDRAWN:
-        return attempt.finish_time
-    return attempt.finish_time + SIDE_PATIENCE
+    return None if pod.ended or pod.deleting else end
 
 
-def _forgotten(run: Run, pod: Pod) -> bool:
-    """Whether the Pod is of an attempt so old that the status has dropped it. Its outcome was recorded long ago."""
-    step = next((s for s in run.status.steps if s.name == pod.metadata.labels.get(names.STEP)), None)
-    number = pod.metadata.labels.get(names.ATTEMPT, "")
-    if step is None or not step.attempts or not number.isdigit() or not pod.owned_by(run.metadata.uid):
-        return False
-    return int(number) < step.attempts[0].number
+def _forgotten(parts: Mapping[str, ItemStatus], pod: Pod) -> bool:
+    """Whether the Pod is of an attempt that the status shows no more. Its outcome was recorded long ago."""
+    labels = pod.metadata.labels
+    step, number, item = labels.get(names.STEP, ""), labels.get(names.ATTEMPT, ""), labels.get(names.ITEM)
+    part = parts.get(step if item is None else f"{step}[{item}]")
+    if part is None and item is not None and item.isdigit():
+        whole = parts.get(step)
+        return isinstance(whole, StepStatus) and whole.items is not None and settled(whole.items, int(item))
+    return bool(part and part.attempts and number.isdigit() and int(number) < part.attempts[0].number)
 
 
 def may_start(run: Run, pod: Pod) -> bool:
@@ -318,6 +327,6 @@ def may_start(run: Run, pod: Pod) -> bool:
         return False
     return any(
         attempt.pod == pod.name and attempt.finish_time is None
-        for status in run.status.steps
-        for attempt in status.attempts
+        for part in run.status.parts()
+        for attempt in part.attempts
     )

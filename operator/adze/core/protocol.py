@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import manifest, planner
+from adze.core import fanout, manifest, planner
 from adze.core import revision as revisions
 from adze.core.calls import (
     Call,
@@ -48,10 +48,11 @@ from adze.core.values import Values
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass leaves behind: when to look again, and creates that were refused."""
+    """What a pass leaves behind: when to look again, creates that were refused, and how long to rest first."""
 
     wake: datetime | None = None
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    rest: timedelta = timedelta(0)
 
 
 Steps = Generator[Sequence[Call], Sequence[Any], Pass]
@@ -96,8 +97,8 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
                 return Pass(wake=now + AGAIN, refusals=observed.refusals)
             observed = replace(observed, pods=listed, fresh=True)
         elif not hands.replan and not (plan.status and plan.status.phase.final):
-            return Pass(_soonest(plan.wake, hands.wake), observed.refusals)
-    return Pass(now, observed.refusals)
+            return Pass(_soonest(plan.wake, hands.wake), observed.refusals, fanout.rest(run.status))
+    return Pass(now, observed.refusals, fanout.rest(run.status))
 
 
 def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan]:
@@ -156,7 +157,7 @@ class _Hands:
         self.policy = policy
         self.pods = dict(observed.pods)
         owner = run.metadata.uid
-        wanted = {attempt.pod for status in run.status.steps if (attempt := status.open_attempt)}
+        wanted = {attempt.pod for part in run.status.parts() if (attempt := part.open_attempt)}
         # What is refused counts only for a Pod that is wanted and isn't there.
         self.refusals = {
             pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not observed.pod(pod, owner)
@@ -190,12 +191,14 @@ class _Hands:
 
     def _manifest(self, pod: str) -> dict[str, Any]:
         """The manifest of an attempt that an earlier pass, or another process, has claimed."""
-        for status in self.run.status.steps:
-            for attempt in status.attempts:
+        for part in self.run.status.parts():
+            for attempt in part.attempts:
                 if attempt.pod == pod:
-                    node = self.revision.nodes[status.name]
+                    node = self.revision.node(part.name)
                     steps = {step.name: step for step in self.run.status.steps}
-                    values = Values(self.run, planner.run_input(self.run, self.revision), steps)
+                    given = planner.run_input(self.run, self.revision)
+                    values = Values(self.run, given, steps, self.revision.lists)
+                    values = fanout.with_item(values, self.revision, node)
                     return manifest.build(self.run, node, attempt, values, self.policy)
         raise LookupError(pod)
 

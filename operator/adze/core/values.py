@@ -1,33 +1,49 @@
 """What expressions see of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from adze.core import verdict
-from adze.core.model import Attempt, Phase, Run, StepStatus
+from adze.core import intervals, verdict
+from adze.core.model import Attempt, ItemsStatus, ItemStatus, Phase, Run, StepStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Looks up the variables that expressions are compiled against; asked only for those that they read."""
+    """Looks up the variables that expressions are compiled against; asked only for those that they read.
+
+    `lists` names the forEach steps; `item` is index and value for what belongs to one item of such a step.
+    """
 
     run: Run
     input: Mapping[str, Any]
     steps: Mapping[str, StepStatus]
+    lists: Collection[str] = ()
+    item: tuple[int, Any] | None = None
 
     def __getitem__(self, name: str, /) -> Any:
         root, _, rest = name.partition(".")
         if root == "input":
             return self.input[rest] if rest else self.input
+        if root in ("item", "index") and self.item:
+            return self.item[root == "item"]
         if root == "run":
             about = self.outcome() if rest in ("phase", "error") else self.identity()
             return about[rest]
         step, _, member = rest.partition(".")
         name = step.replace("_", "-")
+        if member == "output":
+            return self.output(name)
         # Only an onFailure step that was not needed has no status.
         status = self.steps.get(name) or StepStatus(name=name, phase=Phase.SKIPPED)
-        return {"output": status.output or {}, "phase": status.phase.value, "error": error(status)}[member]
+        return {"phase": status.phase.value, "error": error(status)}[member]
+
+    def output(self, step: str) -> Any:
+        """What a step handed over: an object, or the list of its items' in their order."""
+        status = self.steps.get(step)
+        if step in self.lists:
+            return gathered(status.items) if status and status.items else []
+        return (status.output if status else None) or {}
 
     def identity(self) -> dict[str, str]:
         """The root `run`: who it is."""
@@ -44,8 +60,20 @@ class Values:
         return {"phase": phase.value, "error": (message or reason or "") if phase is Phase.FAILED else ""}
 
 
-def error(status: StepStatus) -> str:
-    """Why a step failed, as one text; empty when it didn't."""
+def gathered(items: ItemsStatus) -> list[Any]:
+    """The items' outputs in their order; whatever didn't succeed keeps its place with its error."""
+    outputs: list[Any] = [{}] * items.total
+    for index in intervals.members(items.failed):
+        outputs[index] = {"error": "Failed"}
+    for index in intervals.members(items.cancelled):
+        outputs[index] = {"error": "Cancelled"}
+    for place, output in (items.outputs or {}).items():
+        outputs[int(place)] = output
+    return outputs
+
+
+def error(status: ItemStatus) -> str:
+    """Why a step or item failed, as one text; empty when it didn't."""
     if status.phase is not Phase.FAILED:
         return ""
     return f"{status.reason}: {status.message}" if status.message else status.reason or ""

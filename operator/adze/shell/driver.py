@@ -79,7 +79,8 @@ class Driver:
     async def _list_pods(self, call: calls.ListPods) -> dict[str, Pod]:
         metadata = call.run.metadata
         path = resource("v1", metadata.namespace, "pods")
-        answer = await self._cluster.call("GET", path, labelSelector=selector({names.RUN_UID: metadata.uid}))
+        labels = f"{selector({names.RUN_UID: metadata.uid})},!{names.RELEASED}"
+        answer = await self._cluster.call("GET", path, labelSelector=labels)
         return {pod.name: pod for pod in _pods(answer).items}
 
     async def _create_pod(self, call: calls.CreatePod) -> Pod:
@@ -100,8 +101,13 @@ class Driver:
 
     async def _release(self, call: calls.Release) -> Pod:
         # Strategic, not by version: the kubelet may write at the same time, and other finalizers stay as they are.
-        body = {"metadata": {"uid": call.pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [names.FINALIZER]}}
-        return _pod(await self._cluster.call("PATCH", _path(call.pod), body, STRATEGIC))
+        metadata: dict[str, Any] = {
+            "uid": call.pod.metadata.uid,
+            "$deleteFromPrimitiveList/finalizers": [names.FINALIZER],
+        }
+        if call.pod.ended:
+            metadata["labels"] = {names.RELEASED: "true"}
+        return _pod(await self._cluster.call("PATCH", _path(call.pod), {"metadata": metadata}, STRATEGIC))
 
     async def _delete_pod(self, call: calls.DeletePod) -> None:
         body = {"preconditions": {"uid": call.pod.metadata.uid}, "propagationPolicy": "Background"}

@@ -106,27 +106,35 @@ class Engine:
         pod = new or old
         assert pod is not None
         uid = pod.metadata.labels.get(names.RUN_UID, "")
-        known = self._pods[uid].get(pod.name)
-        if known and known.metadata.uid != pod.metadata.uid and new is None:
-            return  # another Pod bears the name by now
-        if new is None:
-            self._pods[uid].pop(pod.name, None)
+        known = self._pods.get(uid, {}).get(pod.name)
+        if new is not None:
+            if self._remember_pod(uid, new) and (known is None or pods.facts(known) != pods.facts(new)):
+                self.look(uid)
+        elif known is None and pod.ended:
+            return  # it was let go after its end, and so has left the watch
+        elif known is None or known.metadata.uid == pod.metadata.uid:  # else another Pod bears the name by now
+            self._forget_pod(uid, pod.name)
             if uid in self.runs:
                 self._vanished[uid].add(pod.name)
             self.look(uid)
-        elif self._remember_pod(uid, new) and (known is None or pods.facts(known) != pods.facts(new)):
-            self.look(uid)
-        if not self._pods[uid]:
-            del self._pods[uid]
 
     def _remember_pod(self, uid: str, pod: Pod) -> bool:
         if not uid:
             return False  # somebody else's Pod under a name of ours
-        known = self._pods[uid].get(pod.name)
+        known = self._pods.get(uid, {}).get(pod.name)
         if known and known.metadata.uid == pod.metadata.uid and _version(known) >= _version(pod):
             return False
+        if pod.done:
+            self._forget_pod(uid, pod.name)
+            return known is not None
         self._pods[uid][pod.name] = pod
         return True
+
+    def _forget_pod(self, uid: str, name: str) -> None:
+        known = self._pods.get(uid, {})
+        known.pop(name, None)
+        if not known:
+            self._pods.pop(uid, None)
 
     def look(self, uid: str) -> None:
         """This run needs a look: now if its worker is idle, else once the present pass is over."""
@@ -141,11 +149,14 @@ class Engine:
         try:
             while uid in self._dirty:
                 self._dirty.discard(uid)
-                await self._pass(uid)
+                rest = await self._pass(uid)
+                if rest:
+                    await asyncio.sleep(rest / timedelta(seconds=1))
         finally:
             del self._workers[uid]
 
-    async def _pass(self, uid: str) -> None:
+    async def _pass(self, uid: str) -> timedelta:
+        """One pass; how long to rest before the next."""
         try:
             result = await self._drive(self._steps(uid))
         except Exception:
@@ -154,12 +165,20 @@ class Engine:
             self._wake(uid, self._clock() + timedelta(seconds=min(first * 2 ** (failures - 1), longest)))
             metrics.failed_passes.inc()
             log.exception("a pass failed; the run is tried again", uid=uid, failures=failures)
-            return
+            return timedelta(0)
         self._failures.pop(uid, None)
         if result is not None:
             self._refusals[uid] = dict(result.refusals)
+            self._forget(uid)
             self._wake(uid, result.wake)
         await self._enforce_retention(uid)
+        return result.rest if result else timedelta(0)
+
+    def _forget(self, uid: str) -> None:
+        """Of Pods that vanished only those matter that an attempt still waits for."""
+        run, vanished = self.runs.get(uid), self._vanished.get(uid)
+        if run and vanished:
+            vanished &= {attempt.pod for part in run.status.parts() if (attempt := part.open_attempt)}
 
     def _steps(self, uid: str) -> protocol.Steps | None:
         run = self.runs.get(uid)

@@ -58,7 +58,7 @@ class Operator:
             self.elector = Elector(self.cluster, self.settings.own_namespace, self.settings.lease, identity)
         allowed = self.elector.valid if self.elector else lambda: True
         self.engine = Engine(driver, Policy(worker_image=self.settings.worker_image), allowed)
-        labels = selector({names.RUN_UID: None})
+        labels = f"{selector({names.RUN_UID: None})},!{names.RELEASED}"
         self.watches = [
             Watch(self.cluster, resource("v1", namespace, "pods"), labels, Pod, _identity, self.engine.see_pod)
             for namespace in self.settings.namespaces or (None,)

@@ -20,7 +20,7 @@ from adze.core.model.base import (
     doc,
     rule,
 )
-from adze.core.model.run import Attempt, Phase, Run, RunSpec, RunStatus, StepStatus
+from adze.core.model.run import Attempt, ItemsStatus, ItemStatus, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
     ONE_KIND,
@@ -29,6 +29,7 @@ from adze.core.model.step import (
     BackoffType,
     Defaults,
     EnvVar,
+    FailurePolicy,
     Script,
     Step,
     StepNode,
@@ -52,7 +53,10 @@ __all__ = [
     "Duration",
     "EnvVar",
     "Expression",
+    "FailurePolicy",
     "Image",
+    "ItemStatus",
+    "ItemsStatus",
     "Metadata",
     "Name",
     "ObjectName",

@@ -5,9 +5,9 @@ import msgspec
 from adze.core import manifest, names
 from adze.core.draft import Draft
 from adze.core.expressions import ExpressionError
-from adze.core.model import Attempt, Phase, StepStatus
+from adze.core.model import Attempt, ItemStatus, Phase, StepStatus
 from adze.core.revision import Node, Stage
-from adze.core.rules import retry
+from adze.core.rules import items, retry
 
 
 def advance(draft: Draft) -> None:
@@ -71,8 +71,11 @@ def _advance_handlers(draft: Draft, stage: Stage, *, wanted: bool) -> bool:
 
 def _start(draft: Draft, node: Node) -> None:
     """Claim the next attempt of a step, unless something holds it back or its `when` is false."""
-    status = draft.steps[node.name]
+    status = draft.status(node)
     if draft.run.spec.suspend and not draft.run.spec.cancel:
+        return
+    if node.name in draft.fans and node.index is None:
+        items.fill(draft, node, _start)
         return
     if status.retry_at and draft.now < status.retry_at:
         draft.wake_at(status.retry_at)
@@ -85,13 +88,18 @@ def _start(draft: Draft, node: Node) -> None:
             if wanted is not True:
                 _skip(draft, node, status, wanted)
                 return
+        if node.for_each and isinstance(status, StepStatus):
+            items.expand(draft, node, status)
+            if node.name in draft.fans:
+                items.fill(draft, node, _start)
+            return
         _claim(draft, node, status)
     except (ExpressionError, manifest.TooLarge) as error:
         reason = "ContextTooLarge" if isinstance(error, manifest.TooLarge) else "ExpressionError"
         retry.fail(draft, status, reason, str(error))
 
 
-def _skip(draft: Draft, node: Node, status: StepStatus, verdict: object) -> None:
+def _skip(draft: Draft, node: Node, status: ItemStatus, verdict: object) -> None:
     if verdict is not False:
         raise ExpressionError(f"when must give true or false, not {verdict!r}")
     assert node.when is not None
@@ -100,11 +108,11 @@ def _skip(draft: Draft, node: Node, status: StepStatus, verdict: object) -> None
     )
 
 
-def _claim(draft: Draft, node: Node, status: StepStatus) -> None:
+def _claim(draft: Draft, node: Node, status: ItemStatus) -> None:
     number = status.attempts[-1].number + 1 if status.attempts else 1
     metadata = draft.run.metadata
-    attempt = Attempt(number=number, pod=names.pod(metadata.name, metadata.uid, node.name, number))
-    draft.manifests[attempt.pod] = manifest.build(draft.run, node, attempt, draft.values(), draft.policy)
+    attempt = Attempt(number=number, pod=names.pod(metadata.name, metadata.uid, node.name, number, node.index))
+    draft.manifests[attempt.pod] = manifest.build(draft.run, node, attempt, draft.values(node), draft.policy)
     draft.put(
         msgspec.structs.replace(
             status, reason="Starting", message=None, retry_at=None, attempts=(*status.attempts, attempt)
