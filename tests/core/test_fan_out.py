@@ -83,8 +83,7 @@ def test_fail_starts_nothing_new_and_lets_run_what_runs() -> None:
 def test_fail_tries_nothing_again() -> None:
     drive = fan(2, retries=1, retry_when="attempt.exitCode != 64").fail("a[0]")
     drive.fail("a[1]", exit_code=64)
-    found = drive.items("a")
-    assert (drive.step("a").phase, found.failed, found.cancelled) == ("Failed", "1", "0")
+    assert (drive.step("a").phase, drive.items("a").failed) == ("Failed", "0-1")
     assert len(drive.created) == 2
 
 

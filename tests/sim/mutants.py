@@ -17,6 +17,7 @@ from adze.core import calls, draft, manifest, planner, pods, protocol
 from adze.core import revision as revisions
 from adze.core.calls import Failure, Problem
 from adze.core.draft import WITHDRAWN, Draft
+from adze.core.fanout import Fan
 from adze.core.model import Attempt, Run, RunStatus
 from adze.core.observed import Observed
 from adze.core.pods import Pod
@@ -28,6 +29,7 @@ from tests.sim.laboratory import Patch, laboratory, patched
 
 # `adze.core.rules` offers the functions of these names, not the modules.
 advance = import_module("adze.core.rules.advance")
+items = import_module("adze.core.rules.items")
 settle = import_module("adze.core.rules.settle")
 
 Batch = Sequence[calls.Call]
@@ -67,8 +69,8 @@ class NamesRepeat(Driver):
 
 def _closing(before: RunStatus, after: RunStatus) -> list[Attempt]:
     """The attempts that a write closes."""
-    was_open = {attempt.pod for step in before.steps if (attempt := step.open_attempt)}
-    return [a for step in after.steps for a in step.attempts if a.finish_time and a.pod in was_open]
+    was_open = {attempt.pod for part in before.parts() if (attempt := part.open_attempt)}
+    return [a for part in after.parts() for a in part.attempts if a.finish_time and a.pod in was_open]
 
 
 def _around(change: Callable[[Batch, dict[str, Any]], Generator[Batch, list[Any], list[Any] | None]]) -> Any:
@@ -134,7 +136,7 @@ def create_first(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[
         claimed = msgspec.structs.replace(call.run, status=call.status)
         revision = revisions.of_run(call.status.revision or "", call.status.workflow_spec)
         hands = protocol._Hands(claimed, revision, memory["observed"], now, policy)
-        known = {a.pod for step in call.run.status.steps for a in step.attempts}
+        known = {a.pod for part in call.run.status.parts() for a in part.attempts}
         names = [a.pod for step in call.status.steps if (a := step.open_attempt) and a.pod not in known]
         if names:
             yield [calls.CreatePod(claimed, hands._manifest(name)) for name in names]
@@ -246,6 +248,21 @@ def _idle(*_: Any) -> protocol.Steps:
     yield []
 
 
+def _from_the_first() -> Any:
+    original = Fan.of
+
+    def of(*arguments: Any) -> Fan:
+        fan = original(*arguments)
+        fan.next = 0
+        return fan
+
+    return staticmethod(of)
+
+
+def _ended_only(fan: Fan) -> bool:
+    return fan.ending is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """A broken adze, the kind of episodes that should tell, and how many may be needed at most."""
@@ -304,6 +321,10 @@ MUTANTS = (
     Mutant("foreign Pods taken for ours", lambda: [(Pod, "owned_by", lambda self, uid: True)], "rough", 3000),
     Mutant("Pods never let go", lambda: [(planner, "chores", _chores(release=()))], "rough", 300),
     Mutant("Pods of dead runs never let go", lambda: [(protocol, "abandon", _idle)], "deleting", 300),
+    Mutant("withdrawn items fold at once", lambda: [(items, "_over", lambda *_: True)], "fans", 3000),
+    Mutant("items start again from the first", lambda: [(Fan, "of", _from_the_first())], "fans", 300),
+    Mutant("items start after one has failed", lambda: [(Fan, "stopped", property(_ended_only))], "fans", 300),
+    Mutant("Pods of folded items never let go", lambda: [(planner, "settled", lambda *_: False)], "fans", 300),
     Mutant("timers forgotten", lambda: [(protocol, "reconcile", _sleeper())], "rough", 300),
 )
 

@@ -138,6 +138,21 @@ PROFILES = {
             freezing=100,
             share=2,
         ),
+        # Steps with an item for each member of a list.
+        Profile(
+            "fans",
+            replicas=(1, 2, 3),
+            runs=(1,),
+            sizes=(6,),
+            words=600,
+            weights={
+                **CALM,
+                **{"crash": 3, "freeze": 2, "thaw": 4, "relist": 2, "arrive": 3, "cancel": 2, "suspend": 1},
+                **{"delete pod": 3, "evict": 3, "quota": 1, "reject": 1, "squat": 1, "collect": 4, "node fails": 1},
+            },
+            freezing=60,
+            share=4,
+        ),
         # Finalizers are stripped by hand: a step may be doubled then, but every run still ends.
         Profile(
             "stripped",

@@ -24,10 +24,17 @@ def gather(draft: Draft) -> None:
 
 
 def _stop_retries(draft: Draft, fan: Fan) -> None:
-    """A step that starts nothing new doesn't try anything again either."""
-    if fan.stopped:
-        message = "another item failed before this one was tried again"
-        for entry in [entry for entry in fan.entries.values() if not (entry.phase.final or entry.open_attempt)]:
+    """A step that starts nothing new tries nothing again either: what failed has failed."""
+    if not fan.stopped:
+        return
+    for entry in list(fan.entries.values()):
+        if entry.phase.final or entry.open_attempt:
+            continue
+        if entry.attempts:
+            last = entry.attempts[-1]
+            retry.fail(draft, entry, last.reason or "Failed", last.message or "")
+        else:
+            message = "another item failed before this one started"
             draft.put(msgspec.structs.replace(entry, phase=Phase.CANCELLED, reason=CANCELLED, message=message))
 
 
