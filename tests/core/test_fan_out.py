@@ -43,7 +43,7 @@ def test_every_item_runs_and_the_step_succeeds() -> None:
     drive.succeed("a[0]").succeed("a[2]", output={"n": 2})
     assert (drive.step("a").phase, drive.items("a").succeeded) == ("Succeeded", "0-2")
     assert drive.phase == "Succeeded"
-    assert gathered(drive.items("a")) == [{}, {"n": 1}, {"n": 2}]
+    assert gathered(drive.items("a"), {}) == [{}, {"n": 1}, {"n": 2}]
     assert drive.items("a").active == ()
     assert len(drive.created) == 3
 
@@ -74,8 +74,8 @@ def test_fail_starts_nothing_new_and_lets_run_what_runs() -> None:
     found = drive.items("a")
     assert (found.succeeded, found.failed, found.cancelled) == ("1", "0", "2-4")
     assert [entry.name for entry in found.failures] == ["a[0]"]
-    assert gathered(found)[0] == {"error": "ExitCode: exit code 3"}
-    assert gathered(found)[4] == {"error": "Cancelled"}
+    assert gathered(found, {})[0] == {"error": "ExitCode: exit code 3"}
+    assert gathered(found, {})[4] == {"error": "Cancelled"}
     assert drive.phases["b"] == "Cancelled"
     assert drive.phase == "Failed"
 
@@ -93,7 +93,7 @@ def test_continue_runs_them_all_and_succeeds() -> None:
     status = drive.step("a")
     assert (status.phase, status.reason, status.message) == ("Succeeded", None, "2 of 4 items failed")
     assert (drive.items("a").failed, drive.items("a").succeeded) == ("1,3", "0,2")
-    assert gathered(drive.items("a"))[1] == {"error": "ExitCode: exit code 1: no"}
+    assert gathered(drive.items("a"), {})[1] == {"error": "ExitCode: exit code 1: no"}
     assert drive.live == {"b"}
 
 
@@ -165,7 +165,9 @@ def manifests(drive: Drive) -> dict[str, Any]:
     """The Pods of the open attempts, as another process would make them again."""
     frozen = revisions.of_run(drive.run.status.revision or "", drive.run.status.workflow_spec or {})
     hands = _Hands(drive.run, frozen, Observed(), NOW, POLICY)
-    return {part.name: hands._manifest(a.pod) for part in drive.run.status.parts() if (a := part.open_attempt)}
+    return {
+        part.name: hands._manifest(a.pod, Observed()) for part in drive.run.status.parts() if (a := part.open_attempt)
+    }
 
 
 def test_a_fan_out_over_a_fan_out() -> None:

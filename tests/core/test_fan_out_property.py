@@ -63,8 +63,10 @@ def play(drive: Drive, fates: list[Fate], window: int, random: Random) -> None:
         check(drive, window)
         if drive.step("a").phase.final:
             return
+        if random.random() < 0.2:
+            drive.pass_time(1)
         live = sorted(drive.live)
-        if not live or (drive.wake and random.random() < 0.2):
+        if not live:
             drive.until_wake()
             continue
         name = random.choice(live)
@@ -98,7 +100,7 @@ def test_a_for_each_step_ends_as_the_design_says(fates: list[Fate], window: int,
         assert not cancelled or min(cancelled) > max(succeeded | failed)
     assert drive.phases["a"] == ("Succeeded" if go_on or not fail else "Failed")
     assert drive.phases["b"] == ("Pending" if go_on or not fail else "Cancelled")
-    outputs = gathered(found)
+    outputs = gathered(found, {})
     assert [index for index, output in enumerate(outputs) if output == {"n": f"a[{index}]"}] == sorted(succeeded)
     assert [index for index, output in enumerate(outputs) if "error" in output] == sorted(failed | cancelled)
 

@@ -75,6 +75,7 @@ class Draft:
     input: dict[str, Any]
     notices: list[Notice] = field(default_factory=list)
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pages: dict[str, dict[str, Any]] = field(default_factory=dict)
     wake: datetime | None = None
     firm: bool = False
     ripe: datetime | None = None
@@ -91,7 +92,7 @@ class Draft:
 
     def fan_out(self, status: StepStatus) -> Fan:
         """The items of a forEach step are part of this draft from now on."""
-        fan = Fan.of(self.revision.nodes[status.name], status, len(self.revision.lists))
+        fan = Fan.of(self.revision.nodes[status.name], status, self.run.metadata, len(self.revision.lists))
         self.fans[status.name] = fan
         return fan
 
@@ -158,7 +159,7 @@ class Draft:
 
     def values(self, node: Node | None = None) -> values.Values:
         """What expressions see: those of a step, or of one of its items."""
-        known = values.Values(self.run, self.input, self.steps, self.revision.lists)
+        known = values.Values(self.run, self.input, self.steps, self.revision.lists, self.observed.pages)
         return known if node is None else fanout.with_item(known, self.revision, node)
 
     def nodes(self, stage: Stage) -> list[Node]:

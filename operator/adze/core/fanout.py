@@ -14,7 +14,7 @@ import msgspec
 
 from adze.core import intervals, names
 from adze.core.expressions import ExpressionError
-from adze.core.model import FailurePolicy, ItemsStatus, ItemStatus, Phase, RunStatus, StepStatus
+from adze.core.model import FailurePolicy, ItemsStatus, ItemStatus, Metadata, Phase, RunStatus, StepStatus
 from adze.core.revision import Node, Revision
 from adze.core.values import Values, error
 
@@ -28,8 +28,12 @@ WAVE = 50
 """Items that one pass claims, so that other runs get their turn."""
 FAILURES = 100
 """Failed items of one run that keep their last attempt in the status."""
-OUTPUTS_LIMIT = 64 * 1024
-"""Bytes of items' outputs in a run's status."""
+INLINE_LIMIT = 64 * 1024
+"""Bytes of items' outputs in a run's status; what is more goes into pages."""
+PAGE_LIMIT = 256 * 1024
+"""Bytes of a page, give or take one output."""
+OUTPUTS_LIMIT = 8 * 1024 * 1024
+"""Bytes of items' outputs of one run."""
 ROOM = 6
 """Bytes that an item may take in the intervals."""
 REST = timedelta(microseconds=100)
@@ -40,26 +44,32 @@ ERROR_LIMIT = 200
 
 @dataclass(slots=True)
 class Fan:
-    """One forEach step that has been expanded and hasn't ended. `ending` is set when a limit or a user ends it."""
+    """One forEach step that has been expanded and hasn't ended.
+
+    `share` is how many such steps share the limits of the run that is `owner`. `ending` is set when a limit or a user
+    ends the step. `pages` are new ones, by name: they must be written before the status.
+    """
 
     node: Node
     status: StepStatus
     entries: dict[str, ItemStatus]
+    owner: Metadata
     share: int
     outputs_size: int | None = None
+    pages: dict[str, str] = field(default_factory=dict)
     folded: list[ItemStatus] = field(default_factory=list)
     next: int = 0
     ending: tuple[str, str] | None = None
 
     @classmethod
-    def of(cls, node: Node, status: StepStatus, steps: int) -> Self:
-        """As it stands in a status; `steps` is how many forEach steps share the run's limits."""
+    def of(cls, node: Node, status: StepStatus, owner: Metadata, share: int) -> Self:
+        """As it stands in a status."""
         items = status.items
         assert items is not None
         entries = {entry.name: entry for entry in items.active}
         started = [(names.index(name) or 0) + 1 for name in entries]
         done = (intervals.end(text) for text in (items.succeeded, items.failed, items.cancelled))
-        return cls(node, status, entries, steps, next=max((*started, *done)))
+        return cls(node, status, entries, owner, share, next=max((*started, *done)))
 
     @property
     def items(self) -> ItemsStatus:
@@ -87,8 +97,8 @@ class Fan:
     def has_room(self, output: dict[str, Any]) -> bool:
         """Whether there's room for one more output, which then counts."""
         if self.outputs_size is None:
-            self.outputs_size = len(msgspec.json.encode(self.items.outputs or {}))
-        self.outputs_size += len(msgspec.json.encode(output))
+            self.outputs_size = self.items.paged + _size(self.items.outputs)
+        self.outputs_size += _size(output)
         return self.outputs_size <= OUTPUTS_LIMIT // self.share
 
     def fold(self, name: str) -> None:
@@ -117,7 +127,26 @@ class Fan:
             failures=(*items.failures, *ended[Phase.FAILED])[: max(1, FAILURES // self.share)],
             outputs=outputs or None,
         )
+        if self.folded:
+            items = self._paged(items)
         return self._told(items) if self.entries or not self._complete else self._ended(items)
+
+    def _paged(self, items: ItemsStatus) -> ItemsStatus:
+        """Outputs that are too many go into pages; the last of a step that has pages go there too."""
+        last = bool(items.pages) and self._complete and not self.entries
+        if not items.outputs or (_size(items.outputs) <= INLINE_LIMIT // self.share and not last):
+            return items
+        contents, page, size = [], dict[str, Any](), 0
+        for index, output in items.outputs.items():
+            page[index], size = output, size + _size(output)
+            if size > PAGE_LIMIT:
+                contents.append(page)
+                page, size = {}, 0
+        texts = [msgspec.json.encode(content).decode() for content in (*contents, page) if content]
+        new = {names.page(self.owner.name, self.owner.uid, self.node.name, text): text for text in texts}
+        self.pages |= new
+        paged = items.paged + sum(len(text.encode()) for text in texts)
+        return msgspec.structs.replace(items, outputs=None, pages=(*items.pages, *new), paged=paged)
 
     @property
     def _complete(self) -> bool:
@@ -147,6 +176,10 @@ class Fan:
             phase, reason = Phase.SUCCEEDED, None
         items = msgspec.structs.replace(items, cancelled=left)
         return msgspec.structs.replace(self.status, phase=phase, reason=reason, message=message, items=items)
+
+
+def _size(output: Any) -> int:
+    return len(msgspec.json.encode(output))
 
 
 def _indexes(parts: Iterable[ItemStatus]) -> list[int]:
@@ -194,7 +227,7 @@ def with_item(values: Values, revision: Revision, node: Node) -> Values:
 def reserved(steps: Iterable[StepStatus]) -> int:
     """Bytes of a run's status that its forEach steps may come to take, besides entries."""
     totals = [status.items.total for status in steps if status.items]
-    return OUTPUTS_LIMIT + ROOM * sum(totals) if totals else 0
+    return INLINE_LIMIT + ROOM * sum(totals) if totals else 0
 
 
 def rest(status: RunStatus) -> timedelta:

@@ -1,7 +1,7 @@
 """The Pod of one attempt. Any image works: nothing is injected, no rights are needed in the step."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -45,6 +45,7 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
         labels[names.ITEM] = str(node.index)
     if run.spec.workflow:
         labels[names.WORKFLOW] = names.label(run.spec.workflow)
+    pages = {step: found.pages for step in _shown(node, values) if (found := values.steps[step].items) and found.pages}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -56,7 +57,25 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
             "finalizers": [names.FINALIZER],
             "ownerReferences": [owner(run)],
         },
-        "spec": spec(run, node, attempt, texts["env"], content),
+        "spec": spec(run, node, attempt, texts["env"], content, pages),
+    }
+
+
+def page(run: Run, step: str, name: str, text: str) -> dict[str, Any]:
+    """A ConfigMap with outputs of a forEach step's items. It never changes, and goes with its run."""
+    labels = {
+        names.MANAGED_BY: "adze",
+        names.RUN: names.label(run.metadata.name),
+        names.RUN_UID: run.metadata.uid,
+        names.STEP: step,
+    }
+    metadata = {"name": name, "namespace": run.metadata.namespace, "labels": labels, "ownerReferences": [owner(run)]}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "immutable": True,
+        "data": {names.PAGE: text},
     }
 
 
@@ -71,7 +90,14 @@ def owner(run: Run) -> dict[str, Any]:
     }
 
 
-def spec(run: Run, node: Node, attempt: Attempt, env: Mapping[str, Any], content: kinds.Content) -> dict[str, Any]:
+def spec(
+    run: Run,
+    node: Node,
+    attempt: Attempt,
+    env: Mapping[str, Any],
+    content: kinds.Content,
+    pages: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
     """The Pod's spec: gated, without a token, with as few rights as any image can live with."""
     step = node.step
     container: dict[str, Any] = {
@@ -106,12 +132,24 @@ def spec(run: Run, node: Node, attempt: Attempt, env: Mapping[str, Any], content
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
-        "volumes": [{"name": "adze", "downwardAPI": {"items": items}}],
+        "volumes": [{"name": "adze", **_files({"items": items}, pages)}],
     }
     if node.timeout:
         # A backstop for when no operator runs; it counts from the kubelet's acceptance, so image pulls are in it.
         pod["activeDeadlineSeconds"] = math.ceil((node.timeout + node.start_timeout) / timedelta(seconds=1))
     return pod
+
+
+def _files(annotations: Mapping[str, Any], pages: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The volume with the step's files: context and script, and its parents' pages as outputs/STEP/NUMBER.json."""
+    if not pages:
+        return {"downwardAPI": annotations}
+    maps = [
+        {"configMap": {"name": name, "items": [{"key": names.PAGE, "path": f"outputs/{step}/{number}.json"}]}}
+        for step, found in pages.items()
+        for number, name in enumerate(found)
+    ]
+    return {"projected": {"sources": [{"downwardAPI": annotations}, *maps]}}
 
 
 def _unexpanded(text: str) -> str:
@@ -145,14 +183,12 @@ def context(node: Node, attempt: Attempt, values: Values) -> str:
 
     For an item the lists are left out that its forEach reads: it finds its own item instead.
     """
-    in_graph = node.stage is Stage.GRAPH
-    parents = node.step.parents if in_graph else tuple(values.steps)
-    about = values.identity() if in_graph else values.identity() | values.outcome()
+    about = values.identity() if node.stage is Stage.GRAPH else values.identity() | values.outcome()
     item = {"item": values.item[1], "index": values.item[0]} if values.item else {}
     return msgspec.json.encode(
         {
             "input": _without_lists(node, "input", values.input),
-            "steps": {name: _result(node, values, name) for name in parents if name != node.name},
+            "steps": {step: _result(node, values, step) for step in _shown(node, values)},
             "run": about,
             "step": node.name,
             "attempt": attempt.number,
@@ -161,11 +197,22 @@ def context(node: Node, attempt: Attempt, values: Values) -> str:
     ).decode()
 
 
+def _shown(node: Node, values: Values) -> list[str]:
+    """The steps whose results a step is shown: its parents, or for what comes after the graph, all."""
+    shown = node.step.parents if node.stage is Stage.GRAPH else tuple(values.steps)
+    return [step for step in shown if step != node.name]
+
+
 def _result(node: Node, values: Values, step: str) -> dict[str, Any]:
     status = values.steps[step]
     variable = variable_of(step, "output")
     left_out = node.index is not None and step in values.lists and variable in node.iterated
-    output = {} if left_out else {"output": _without_lists(node, variable, values.output(step))}
+    if left_out:
+        output = {}
+    elif status.items and status.items.pages:
+        output = {"outputs": f"{DIRECTORY}/outputs/{step}"}
+    else:
+        output = {"output": _without_lists(node, variable, values.output(step))}
     result = {**output, "phase": status.phase.value}
     return {**result, "error": error(status)} if error(status) else result
 

@@ -23,6 +23,9 @@ CONTEXT = f"{GROUP}/context"
 SCRIPT = f"{GROUP}/script"
 """Annotations that become files in the step's container through the downward API."""
 
+PAGE = "outputs.json"
+"""Key of a page's content in its ConfigMap: outputs by index."""
+
 MAIN = "main"
 """The container whose end is the attempt's end."""
 
@@ -43,6 +46,11 @@ def pod(run: str, run_uid: str, step: str, attempt: int, item: int | None = None
     else:
         readable, parts = f"{run[:25]}-{step[:14]}-{item}-{attempt}", (run_uid, part(step, item), attempt)
     return f"{readable.replace('.', '-')}-{digest(*parts)}"
+
+
+def page(run: str, run_uid: str, step: str, content: str) -> str:
+    """Name of a ConfigMap with outputs: it follows from the content, so that a page never changes under its name."""
+    return f"{run[:30]}-{step[:16]}-{digest(run_uid, step, content)}"
 
 
 def part(step: str, item: int) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from adze.core.pods import Pod
 
@@ -24,13 +25,15 @@ class Observed:
     """The Pods of one run as they were last seen.
 
     `fresh` says that `pods` is a quorum LIST made after the run was read; until then a Pod that isn't here may exist.
-    `vanished` names Pods that were seen and then disappeared with their finalizer on.
+    `vanished` names Pods that were seen and then disappeared with their finalizer on. `pages` are those pages of
+    outputs, by name, that a plan has asked for; None is one that is gone.
     """
 
     pods: Mapping[str, Pod] = field(default_factory=dict)
     fresh: bool = False
     vanished: frozenset[str] = frozenset()
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    pages: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
 
     def pod(self, name: str, owner: str) -> Pod | None:
         """The Pod of that name if the run with the UID `owner` controls it; somebody else's is nobody's attempt."""

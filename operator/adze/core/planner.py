@@ -40,11 +40,13 @@ class Plan:
 
     `status` is None when nothing is worth writing. `needs_pods` asks for a quorum LIST of the run's Pods and another
     plan. `expired` says that retention has run out. `manifests` are those of attempts claimed in `status`, by Pod name.
+    `pages` are ConfigMaps that must be there before `status` is written.
     """
 
     status: RunStatus | None = None
     notices: tuple[Notice, ...] = ()
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pages: tuple[dict[str, Any], ...] = ()
     wake: datetime | None = None
     needs_pods: bool = False
     expired: bool = False
@@ -118,7 +120,7 @@ def _if_new(run: Run, status: RunStatus) -> RunStatus | None:
 
 
 def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy: Policy) -> Plan:
-    """The next status of a run that has begun, and when to look again."""
+    """The next status of a run that has begun, and when to look again. PagesNeeded if `observed` lacks some."""
     if run.status.phase.final:
         return _retire(run, revision, now)
     draft = Draft(
@@ -146,6 +148,7 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         status=status,
         notices=tuple(draft.notices),
         manifests=draft.manifests,
+        pages=tuple(draft.pages.values()),
         wake=draft.wake,
         needs_pods=draft.needs_pods,
     )

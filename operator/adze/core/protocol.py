@@ -12,10 +12,11 @@ order of the batches is the safety argument (docs/adr/0003-step-protocol.md):
 6. A run ends by withdrawing its claims, then listing and deleting its Pods, then the final write.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -23,6 +24,7 @@ from adze.core import fanout, manifest, planner
 from adze.core import revision as revisions
 from adze.core.calls import (
     Call,
+    CreatePage,
     CreatePod,
     DeletePod,
     DeleteRun,
@@ -30,6 +32,7 @@ from adze.core.calls import (
     ListPods,
     OpenGate,
     Problem,
+    ReadPage,
     ReadPod,
     ReadRun,
     ReadWorkflow,
@@ -43,7 +46,9 @@ from adze.core.planner import Plan
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Revision
-from adze.core.values import Values
+from adze.core.values import PagesNeeded, Values
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +83,18 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         begun = msgspec.structs.replace(run, status=plan.status)
     revision = revisions.of_run(begun.status.revision or "", begun.status.workflow_spec or {})
     for _ in range(MAX_ROUNDS):
-        plan = planner.plan(begun, revision, observed, now, policy)
+        asked = partial(planner.plan, begun, revision, now=now, policy=policy)
+        plan, observed = yield from _with_pages(run, observed, asked)
+        if plan is None:
+            return Pass(now + AGAIN, observed.refusals)
         if plan.expired:
             answer = yield from _on_version(run, DeleteRun(run))
             return Pass(now + AGAIN if _unsettled([answer]) else None)
         if plan.status is not None:
+            # What the status refers to must be there before it.
+            made = (yield [CreatePage(page) for page in plan.pages]) if plan.pages else ()
+            if any(isinstance(answer, Problem) and answer.failure is not Failure.EXISTS for answer in made):
+                return Pass(wake=now + AGAIN, refusals=observed.refusals)
             answer = yield from _on_version(run, WriteStatus(run, plan.status))
             if isinstance(answer, Problem):
                 return Pass(wake=now + AGAIN, refusals=observed.refusals)
@@ -90,15 +102,18 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
             observed = replace(observed, fresh=False)
         hands = _Hands(run, revision, observed, now, policy)
         yield from hands.do(plan)
-        observed = replace(observed, pods=hands.pods, refusals=hands.refusals)
+        observed = replace(hands.observed, pods=hands.pods, refusals=hands.refusals)
         if plan.needs_pods:
             (listed,) = yield [ListPods(run)]
             if isinstance(listed, Problem):
                 return Pass(wake=now + AGAIN, refusals=observed.refusals)
             observed = replace(observed, pods=listed, fresh=True)
         elif not hands.replan and not (plan.status and plan.status.phase.final):
-            return Pass(_soonest(plan.wake, hands.wake), observed.refusals, fanout.rest(run.status))
-    return Pass(now, observed.refusals, fanout.rest(run.status))
+            wake = _soonest(plan.wake, hands.wake)
+            # A run that has more to claim at once doesn't rest.
+            rest = fanout.rest(run.status) if wake is None or wake > now else timedelta(0)
+            return Pass(wake, observed.refusals, rest)
+    return Pass(now, observed.refusals)
 
 
 def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan]:
@@ -111,6 +126,24 @@ def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], 
         else:
             workflow = answer
     return planner.begin(run, workflow, now)
+
+
+def _with_pages(
+    run: Run, observed: Observed, ask: Callable[[Observed], T]
+) -> Generator[Sequence[Call], Sequence[Any], tuple[T | None, Observed]]:
+    """What `ask` answers once the pages of outputs that it needs have been read; None if one can't be read now."""
+    while True:
+        try:
+            return ask(observed), observed
+        except PagesNeeded as needed:
+            names = list(needed.names)
+        answers = yield [ReadPage(run.metadata.namespace, name) for name in names]
+        pages = dict(observed.pages)
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, Problem) and answer.failure is not Failure.NOT_FOUND:
+                return None, observed
+            pages[name] = None if isinstance(answer, Problem) else answer
+        observed = replace(observed, pages=pages)
 
 
 def _wait(run: Run, plan: Plan, now: datetime) -> Steps:
@@ -173,10 +206,9 @@ class _Hands:
         chores = planner.chores(self.run, self.observed, self.now)
         opening = list(chores.open)
         if chores.create:
-            answers = yield [
-                CreatePod(self.run, plan.manifests.get(pod) or self._manifest(pod)) for pod in chores.create
-            ]
-            opening += yield from self._created(chores.create, answers)
+            manifests = yield from self._manifests(chores.create, plan)
+            answers = yield [CreatePod(self.run, manifest) for manifest in manifests.values()]
+            opening += yield from self._created(tuple(manifests), answers)
         if opening:
             yield from self._open(opening)
         others: list[Call] = [DeletePod(pod) for pod in chores.delete]
@@ -189,7 +221,22 @@ class _Hands:
                 self._look_again()
         self.wake = _soonest(self.wake, chores.wake)
 
-    def _manifest(self, pod: str) -> dict[str, Any]:
+    def _manifests(
+        self, pods: Sequence[str], plan: Plan
+    ) -> Generator[Sequence[Call], Sequence[Any], dict[str, dict[str, Any]]]:
+        """The manifests by Pod; without those that can't be made before something has been read."""
+        made = {}
+        for pod in pods:
+            known = plan.manifests.get(pod)
+            if known is None:
+                known, self.observed = yield from _with_pages(self.run, self.observed, partial(self._manifest, pod))
+            if known is None:
+                self._look_again()
+            else:
+                made[pod] = known
+        return made
+
+    def _manifest(self, pod: str, observed: Observed) -> dict[str, Any]:
         """The manifest of an attempt that an earlier pass, or another process, has claimed."""
         for part in self.run.status.parts():
             for attempt in part.attempts:
@@ -197,7 +244,7 @@ class _Hands:
                     node = self.revision.node(part.name)
                     steps = {step.name: step for step in self.run.status.steps}
                     given = planner.run_input(self.run, self.revision)
-                    values = Values(self.run, given, steps, self.revision.lists)
+                    values = Values(self.run, given, steps, self.revision.lists, observed.pages)
                     values = fanout.with_item(values, self.revision, node)
                     return manifest.build(self.run, node, attempt, values, self.policy)
         raise LookupError(pod)

@@ -1,24 +1,34 @@
 """What expressions see of a run."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from adze.core import intervals, verdict
+from adze.core.expressions import ExpressionError
 from adze.core.model import Attempt, ItemsStatus, ItemStatus, Phase, Run, StepStatus
+
+
+class PagesNeeded(Exception):
+    """An expression reads outputs that are in pages which must be read first."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        super().__init__(f"pages of outputs are needed: {', '.join(names)}")
+        self.names = names
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
     """Looks up the variables that expressions are compiled against; asked only for those that they read.
 
-    `lists` names the forEach steps; `item` is index and value for what belongs to one item of such a step.
+    `lists` names the forEach steps, `pages` holds outputs of theirs; `item` is index and value for what belongs to one item of such a step.
     """
 
     run: Run
     input: Mapping[str, Any]
     steps: Mapping[str, StepStatus]
     lists: Collection[str] = ()
+    pages: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     item: tuple[int, Any] | None = None
 
     def __getitem__(self, name: str, /) -> Any:
@@ -42,7 +52,7 @@ class Values:
         """What a step handed over: an object, or the list of its items' in their order."""
         status = self.steps.get(step)
         if step in self.lists:
-            return gathered(status.items) if status and status.items else []
+            return gathered(status.items, self.pages) if status and status.items else []
         return (status.output if status else None) or {}
 
     def identity(self) -> dict[str, str]:
@@ -60,15 +70,23 @@ class Values:
         return {"phase": phase.value, "error": (message or reason or "") if phase is Phase.FAILED else ""}
 
 
-def gathered(items: ItemsStatus) -> list[Any]:
-    """The items' outputs in their order; whatever didn't succeed keeps its place with its error."""
+def gathered(items: ItemsStatus, pages: Mapping[str, Mapping[str, Any] | None]) -> list[Any]:
+    """The items' outputs in their order; whatever didn't succeed keeps its place with its error.
+
+    PagesNeeded if pages are missing, ExpressionError if one is gone for good.
+    """
+    if missing := [name for name in items.pages if name not in pages]:
+        raise PagesNeeded(missing)
     outputs: list[Any] = [{}] * items.total
     for index in intervals.members(items.failed):
         outputs[index] = {"error": "Failed"}
     for index in intervals.members(items.cancelled):
         outputs[index] = {"error": "Cancelled"}
-    for place, output in (items.outputs or {}).items():
-        outputs[int(place)] = output
+    for found in (*(pages[name] for name in items.pages), items.outputs or {}):
+        if found is None:
+            raise ExpressionError("a ConfigMap with outputs of the step's items was deleted")
+        for place, output in found.items():
+            outputs[int(place)] = output
     return outputs
 
 

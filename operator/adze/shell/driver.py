@@ -25,7 +25,13 @@ class _PodList(msgspec.Struct):
     items: list[Pod] = []
 
 
+class _ConfigMap(msgspec.Struct):
+    data: dict[str, str] = {}
+
+
 _pods = msgspec.json.Decoder(_PodList).decode
+_page = msgspec.json.Decoder(_ConfigMap).decode
+_outputs = msgspec.json.Decoder(dict[str, Any]).decode
 
 MAX_EVENTS = 1000
 """Kubernetes Events that may wait to be posted; further ones are dropped, since the status says the same."""
@@ -45,6 +51,8 @@ class Driver:
             calls.ListPods: self._list_pods,
             calls.CreatePod: self._create_pod,
             calls.ReadPod: self._read_pod,
+            calls.CreatePage: self._create_page,
+            calls.ReadPage: self._read_page,
             calls.OpenGate: self._open_gate,
             calls.Release: self._release,
             calls.DeletePod: self._delete_pod,
@@ -89,6 +97,14 @@ class Driver:
 
     async def _read_pod(self, call: calls.ReadPod) -> Pod:
         return _pod(await self._cluster.call("GET", resource("v1", call.namespace, "pods", call.name)))
+
+    async def _create_page(self, call: calls.CreatePage) -> None:
+        path = resource("v1", call.manifest["metadata"]["namespace"], "configmaps")
+        await self._cluster.call("POST", path, call.manifest)
+
+    async def _read_page(self, call: calls.ReadPage) -> dict[str, Any]:
+        found = _page(await self._cluster.call("GET", resource("v1", call.namespace, "configmaps", call.name)))
+        return _outputs(found.data.get(names.PAGE, "{}"))
 
     async def _open_gate(self, call: calls.OpenGate) -> Pod:
         metadata = call.pod.metadata

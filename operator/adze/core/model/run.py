@@ -79,7 +79,12 @@ class ItemsStatus(Record, frozen=True, kw_only=True):
         tuple[ItemStatus, ...], doc("What is in flight or waits for a retry.", **ATOMIC, max_length=800)
     ] = ()
     failures: Annotated[tuple[ItemStatus, ...], doc("The first that failed.", **ATOMIC, max_length=100)] = ()
-    outputs: Annotated[dict[str, Any], doc("Outputs by index; a failed one's error.", **FREE)] | None = None
+    outputs: (
+        Annotated[dict[str, Any], doc("Outputs by index, a failed one's error; those that are in no page yet.", **FREE)]
+        | None
+    ) = None
+    pages: Annotated[tuple[ObjectName, ...], doc("ConfigMaps with outputs by index.", **ATOMIC, max_length=1024)] = ()
+    paged: Annotated[int, doc("Bytes in these pages.", ge=0)] = 0
 
 
 class StepStatus(ItemStatus, frozen=True, kw_only=True):
