@@ -233,6 +233,7 @@ class Drive:
         self.expired = False
         self.node_answers = True
         self.unseen: dict[str, Pod] = {}
+        self.pages: dict[str, dict[str, Any]] = {}
 
     def until_quiet(self) -> "Drive":
         """Plan and do what plans ask for, until they ask for nothing."""
@@ -265,10 +266,12 @@ class Drive:
         return planner.plan(self.run, frozen, self._observed(fresh), self.now, POLICY)
 
     def _observed(self, fresh: bool = False) -> Observed:
-        return Observed(dict(self.pods), fresh, frozenset(self.vanished), dict(self.refusals))
+        return Observed(dict(self.pods), fresh, frozenset(self.vanished), dict(self.refusals), self.pages)
 
     def _write(self, plan: Plan) -> None:
         assert not self.run.status.phase.final, "a terminal run never changes"
+        for page in plan.pages:
+            self.pages[page["metadata"]["name"]] = msgspec.json.decode(page["data"][names.PAGE])
         status = msgspec.json.decode(msgspec.json.encode(plan.status), type=RunStatus)
         self.run = msgspec.structs.replace(self.run, status=status)
         self.notices += plan.notices

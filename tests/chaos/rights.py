@@ -29,6 +29,7 @@ def _rules(*, create: bool) -> list[dict[str, Any]]:
         _rule(GROUP, ["workflowruns/status", "workflows/status"], "patch"),
         _rule(GROUP, ["workflows"], "get", "list", "watch"),
         _rule("", ["pods"], *pods),
+        _rule("", ["configmaps"], "get", "create"),
         _rule("", ["events"], "create"),
     ]
 

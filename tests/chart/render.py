@@ -25,6 +25,7 @@ OPERATOR: Rules = {
     ("adze.dev", "workflows/status", ("patch",)),
     ("adze.dev", "workflowruns/status", ("patch",)),
     ("", "pods", ("create", "delete", "get", "list", "patch", "watch")),
+    ("", "configmaps", ("create", "get")),
     ("", "events", ("create",)),
 }
 LEASES: Rules = {("coordination.k8s.io", "leases", ("create", "get", "update"))}

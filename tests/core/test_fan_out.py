@@ -292,6 +292,35 @@ def test_outputs_beyond_the_limit_fail_their_items(monkeypatch: pytest.MonkeyPat
     assert drive.items("a").failures[0].reason == "OutputTooLarge"
 
 
+def test_outputs_that_are_too_many_go_into_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanout, "INLINE_LIMIT", 60)
+    drive = fan(7, step("b", parents=["a"], when="steps.a.output.map(o, o.n) == [0, 1, 2, 3, 4, 5, 6]"))
+    for index in (3, 1, 0, 6, 5, 2, 4):
+        drive.succeed(f"a[{index}]", output={"n": index, "text": "x" * 10})
+        assert len(msgspec.json.encode(drive.items("a").outputs or {})) <= 60
+    found = drive.items("a")
+    assert set(found.pages) == set(drive.pages)
+    assert len(found.pages) > 2
+    assert found.outputs is None, "a step that has pages ends with all its outputs in them"
+    assert [output["n"] for output in gathered(found, drive.pages)] == list(range(7))
+    pod = manifests(drive)["b"]
+    sources = pod["spec"]["volumes"][0]["projected"]["sources"]
+    assert [source["configMap"]["name"] for source in sources[1:]] == list(found.pages)
+    assert sources[1]["configMap"]["items"] == [{"key": "outputs.json", "path": "outputs/a/0.json"}]
+    context = msgspec.json.decode(pod["metadata"]["annotations"]["adze.dev/context"])
+    assert context["steps"]["a"] == {"outputs": "/adze/outputs/a", "phase": "Succeeded"}
+
+
+def test_a_page_that_is_gone_fails_who_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanout, "INLINE_LIMIT", 10)
+    drive = fan(2, step("b", parents=["a"], args=["${size(steps.a.output)}"]))
+    drive.succeed("a[0]", output={"text": "x" * 10})
+    drive.pages = dict.fromkeys(drive.pages)  # type: ignore[assignment]
+    drive.succeed("a[1]")
+    assert (drive.step("b").phase, drive.step("b").reason) == ("Failed", "ExpressionError")
+    assert "was deleted" in (drive.step("b").message or "")
+
+
 def test_many_failures_keep_few_details(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fanout, "FAILURES", 2)
     drive = fan(4, failure_policy="Continue").fail("a[3]", "a[0]", "a[1]", "a[2]")

@@ -44,6 +44,14 @@ class Driver:
         """Quorum GET."""
         return self.api.pod(call.name)
 
+    def create_page(self, call: calls.CreatePage) -> Problem | None:
+        """Create if absent."""
+        return self.api.create_page(call.manifest)
+
+    def read_page(self, call: calls.ReadPage) -> dict[str, Any] | Problem:
+        """Quorum GET."""
+        return self.api.pages.get(call.name, NOT_FOUND)
+
     def open_gate(self, call: calls.OpenGate) -> Pod | Problem:
         """Take the gate off under the precondition of UID and version."""
         pod = self.api.same_pod(call.pod)
@@ -86,6 +94,8 @@ VERBS: dict[type, str] = {
     calls.WriteStatus: "write_status",
     calls.ListPods: "list_pods",
     calls.CreatePod: "create_pod",
+    calls.CreatePage: "create_page",
+    calls.ReadPage: "read_page",
     calls.ReadPod: "read_pod",
     calls.OpenGate: "open_gate",
     calls.Release: "release",
@@ -94,7 +104,7 @@ VERBS: dict[type, str] = {
 }
 WRITES = frozenset(
     {
-        *(calls.WriteStatus, calls.CreatePod, calls.OpenGate),
+        *(calls.WriteStatus, calls.CreatePod, calls.CreatePage, calls.OpenGate),
         *(calls.Release, calls.DeletePod, calls.DeleteRun),
     }
 )

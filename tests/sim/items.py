@@ -80,6 +80,10 @@ def _folded(checker: Checker, account: Account, step: StepStatus, index: int, pl
         last.closed = checker.api.revision
         checker.goals["attempt ended: success"] += 1
     if place == "succeeded" and not checker.stripped:
-        output = (step.items.outputs or {}).get(str(index))
+        found = [page for name in step.items.pages if (page := checker.api.pages.get(name))]
+        if len(found) < len(step.items.pages):
+            raise Violation("S17", f"{step.name} refers to pages that aren't there: {step.items.pages}")
+        checker.goals["outputs in a page"] += bool(found)
+        output = next((page[str(index)] for page in (*found, step.items.outputs or {}) if str(index) in page), None)
         if not any(truth.reason is None and truth.output == output for truth in last.outcomes):
             raise Violation("S7", f"{step.name}[{index}] was recorded as a success, which it was not")

@@ -159,7 +159,9 @@ class Draft:
 
     def values(self, node: Node | None = None) -> values.Values:
         """What expressions see: those of a step, or of one of its items."""
-        known = values.Values(self.run, self.input, self.steps, self.revision.lists, self.observed.pages)
+        known = values.Values(
+            self.run, self.input, self.steps, self.revision.lists, {**self.observed.pages, **self.pages}
+        )
         return known if node is None else fanout.with_item(known, self.revision, node)
 
     def nodes(self, stage: Stage) -> list[Node]:

@@ -56,7 +56,7 @@ class Fan:
     owner: Metadata
     share: int
     outputs_size: int | None = None
-    pages: dict[str, str] = field(default_factory=dict)
+    pages: dict[str, dict[str, Any]] = field(default_factory=dict)
     folded: list[ItemStatus] = field(default_factory=list)
     next: int = 0
     ending: tuple[str, str] | None = None
@@ -142,10 +142,13 @@ class Fan:
             if size > PAGE_LIMIT:
                 contents.append(page)
                 page, size = {}, 0
-        texts = [msgspec.json.encode(content).decode() for content in (*contents, page) if content]
-        new = {names.page(self.owner.name, self.owner.uid, self.node.name, text): text for text in texts}
+        new = {
+            names.page(self.owner.name, self.owner.uid, self.node.name, each): each
+            for each in (*contents, page)
+            if each
+        }
         self.pages |= new
-        paged = items.paged + sum(len(text.encode()) for text in texts)
+        paged = items.paged + _size(items.outputs)
         return msgspec.structs.replace(items, outputs=None, pages=(*items.pages, *new), paged=paged)
 
     @property

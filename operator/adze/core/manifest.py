@@ -61,13 +61,12 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
     }
 
 
-def page(run: Run, step: str, name: str, text: str) -> dict[str, Any]:
+def page(run: Run, name: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
     """A ConfigMap with outputs of a forEach step's items. It never changes, and goes with its run."""
     labels = {
         names.MANAGED_BY: "adze",
         names.RUN: names.label(run.metadata.name),
         names.RUN_UID: run.metadata.uid,
-        names.STEP: step,
     }
     metadata = {"name": name, "namespace": run.metadata.namespace, "labels": labels, "ownerReferences": [owner(run)]}
     return {
@@ -75,7 +74,7 @@ def page(run: Run, step: str, name: str, text: str) -> dict[str, Any]:
         "kind": "ConfigMap",
         "metadata": metadata,
         "immutable": True,
-        "data": {names.PAGE: text},
+        "data": {names.PAGE: msgspec.json.encode(outputs).decode()},
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import conditions, duration, names, verdict
+from adze.core import conditions, duration, manifest, names, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, WITHDRAWN, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
@@ -148,7 +148,7 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         status=status,
         notices=tuple(draft.notices),
         manifests=draft.manifests,
-        pages=tuple(draft.pages.values()),
+        pages=tuple(manifest.page(run, name, outputs) for name, outputs in draft.pages.items()),
         wake=draft.wake,
         needs_pods=draft.needs_pods,
     )

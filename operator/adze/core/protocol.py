@@ -84,9 +84,10 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
     revision = revisions.of_run(begun.status.revision or "", begun.status.workflow_spec or {})
     for _ in range(MAX_ROUNDS):
         asked = partial(planner.plan, begun, revision, now=now, policy=policy)
-        plan, observed = yield from _with_pages(run, observed, asked)
-        if plan is None:
+        planned, observed = yield from _with_pages(run, observed, asked)
+        if planned is None:
             return Pass(now + AGAIN, observed.refusals)
+        plan = planned
         if plan.expired:
             answer = yield from _on_version(run, DeleteRun(run))
             return Pass(now + AGAIN if _unsettled([answer]) else None)

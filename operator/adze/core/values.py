@@ -21,7 +21,8 @@ class PagesNeeded(Exception):
 class Values:
     """Looks up the variables that expressions are compiled against; asked only for those that they read.
 
-    `lists` names the forEach steps, `pages` holds outputs of theirs; `item` is index and value for what belongs to one item of such a step.
+    `lists` names the forEach steps, `pages` holds outputs of theirs. `item` is index and value, for what belongs to one
+    item of such a step.
     """
 
     run: Run

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from adze.core import fanout, manifest, names
+from adze.core import fanout, names
 from adze.core.draft import WITHDRAWN, Draft
 from adze.core.expressions import ExpressionError
 from adze.core.fanout import Fan
@@ -45,7 +45,7 @@ def _gather(draft: Draft, fan: Fan) -> None:
             draft.firm = True
     before = fan.status
     draft.steps[fan.node.name] = status = fan.absorb()
-    draft.pages |= {name: manifest.page(draft.run, fan.node.name, name, text) for name, text in fan.pages.items()}
+    draft.pages |= fan.pages
     if status.phase.final and not before.phase.final:
         del draft.fans[fan.node.name]
         draft.firm = True
