@@ -61,7 +61,7 @@ class Memory:
             return self._change(call.pod, labels=labels, finalizers=())
         if isinstance(call, calls.ListPods):
             return {name: pod for name, pod in self.pods.items() if not pod.done}
-        return None if isinstance(call, calls.Say) else Problem(Failure.UNKNOWN)
+        return None if isinstance(call, calls.Say | calls.CreatePage) else Problem(Failure.UNKNOWN)
 
     def _write(self, call: calls.WriteStatus) -> Run | Problem:
         if call.run.metadata.resource_version != self.run.metadata.resource_version:
