@@ -62,13 +62,15 @@ def crd_schema(kind: str) -> Any:
     return closed(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"])
 
 
-def test_the_five_are_there() -> None:
+def test_the_examples_are_there() -> None:
     assert [path.name for path in EXAMPLES] == [
         "01-order-pipeline",
         "02-user-onboarding",
         "03-daily-report",
         "04-api-sync",
         "05-ai-pipeline",
+        "20-word-count",
+        "21-scrape-fan-out",
     ]
     assert all((folder / "run.yaml").exists() for folder in EXAMPLES)
 
