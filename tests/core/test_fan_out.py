@@ -1,12 +1,15 @@
 """forEach: a step for each item of a list (docs/adr/0020-fan-out.md)."""
 
+from random import Random
 from typing import Any
 
 import msgspec
 import pytest
 
-from adze.core import fanout
+from adze.core import fanout, intervals
 from adze.core import revision as revisions
+from adze.core.draft import bounded
+from adze.core.model import Attempt, ItemsStatus, ItemStatus, Phase
 from adze.core.names import ITEM
 from adze.core.observed import Observed
 from adze.core.protocol import _Hands
@@ -326,3 +329,29 @@ def test_many_failures_keep_few_details(monkeypatch: pytest.MonkeyPatch) -> None
     drive = fan(4, failure_policy="Continue").fail("a[3]", "a[0]", "a[1]", "a[2]")
     assert [entry.name for entry in drive.items("a").failures] == ["a[3]", "a[0]"]
     assert drive.items("a").failed == "0-3"
+
+
+def test_a_bad_case_of_fifty_thousand_items_fits() -> None:
+    """Half of them failed at random, a window in flight, 256 in backoff, all messages as long as they may be."""
+    failed_ones = [index for index in range(49_000) if Random(index).random() < 0.5]
+    text = "x" * 2000
+    attempt = Attempt(number=3, pod="p" * 63, node="n" * 40, start_time=NOW, finish_time=NOW, exit_code=1)
+    attempt = msgspec.structs.replace(attempt, reason="ExitCode", message=text)
+    flying = msgspec.structs.replace(attempt, finish_time=None, exit_code=None, reason=None, message=None)
+    entries = [ItemStatus(name=f"a[{49_500 + n}]", phase=Phase.RUNNING, attempts=(flying,)) for n in range(100)]
+    entries += [
+        ItemStatus(name=f"a[{49_000 + n}]", reason="Backoff", message=text, retry_at=NOW, attempts=(attempt,))
+        for n in range(256)
+    ]
+    failures = [ItemStatus(name=f"a[{n}]", reason="ExitCode", message=text, attempts=(attempt,)) for n in range(100)]
+    found = ItemsStatus(
+        total=50_000,
+        digest="d" * 16,
+        succeeded=intervals.add("", set(range(49_000)) - set(failed_ones)),
+        failed=intervals.add("", failed_ones),
+        active=tuple(map(bounded, entries)),
+        failures=tuple(map(bounded, failures)),
+        outputs={"0": "x" * fanout.INLINE_LIMIT},
+        pages=tuple(f"{'r' * 30}-{'s' * 16}-{n:010}" for n in range(fanout.OUTPUTS_LIMIT // fanout.INLINE_LIMIT)),
+    )
+    assert len(msgspec.json.encode(found)) <= 512 * 1024

@@ -18,7 +18,7 @@ REASON_LIMIT = 64
 MESSAGE_LIMIT = 1024
 OLD_MESSAGE_LIMIT = 120
 KEPT_ATTEMPTS = 6
-ITEM_MESSAGE_LIMIT = 256
+ITEM_MESSAGE_LIMIT = 128
 OUTPUTS_LIMIT = 512 * 1024
 """What a status holds of texts, attempts and outputs: a run of 200 steps must fit in the 1.5 MiB that etcd takes."""
 
@@ -48,8 +48,10 @@ def bounded(status: Part) -> Part:
         attempts.append(
             msgspec.structs.replace(last, message=cut(last.message, limit), reason=cut(last.reason, REASON_LIMIT))
         )
+    # An item in backoff says why in its attempt.
+    message = status.message if whole or status.reason != "Backoff" else None
     return msgspec.structs.replace(
-        status, attempts=tuple(attempts), message=cut(status.message, limit), reason=cut(status.reason, REASON_LIMIT)
+        status, attempts=tuple(attempts), message=cut(message, limit), reason=cut(status.reason, REASON_LIMIT)
     )
 
 

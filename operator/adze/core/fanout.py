@@ -1,7 +1,8 @@
 """A forEach step while the rules work on it: its list, the items that have an entry, and how they fold away.
 
 An item in flight has an entry of its own, which the rules treat as a step's status. When nothing of it can run any more
-it folds into intervals (docs/adr/0020-fan-out.md).
+it folds into intervals (docs/adr/0020-fan-out.md), and its output goes into the status or into a page
+(docs/adr/0021-pages-of-outputs.md).
 """
 
 from collections.abc import Callable, Iterable
