@@ -206,8 +206,8 @@ class _Hands:
         """Create, then open the gates that the run still stands behind; what nobody waits for comes last."""
         chores = planner.chores(self.run, self.observed, self.now)
         opening = list(chores.open)
-        if chores.create:
-            manifests = yield from self._manifests(chores.create, plan)
+        manifests = yield from self._manifests(chores.create, plan)
+        if manifests:
             answers = yield [CreatePod(self.run, manifest) for manifest in manifests.values()]
             opening += yield from self._created(tuple(manifests), answers)
         if opening:
