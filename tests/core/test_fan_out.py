@@ -292,7 +292,8 @@ def test_outputs_beyond_the_limit_fail_their_items(monkeypatch: pytest.MonkeyPat
     drive = fan(3, failure_policy="Continue")
     drive.succeed("a[0]", output={"text": "x" * 20}).succeed("a[1]", output={"text": "y" * 20}).succeed("a[2]")
     assert (drive.items("a").succeeded, drive.items("a").failed) == ("0,2", "1")
-    assert drive.items("a").failures[0].reason == "OutputTooLarge"
+    failure = drive.items("a").failures[0]
+    assert (failure.reason, "the run's items together" in (failure.message or "")) == ("OutputTooLarge", True)
 
 
 def test_outputs_that_are_too_many_go_into_pages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,6 +64,14 @@ class NamesRepeat(Driver):
         return self.api.create_pod(call.manifest, unique=False)
 
 
+class LostPages(Driver):
+    """Pages of outputs are taken for written before they are."""
+
+    def create_page(self, call: calls.CreatePage) -> Problem | None:
+        """Say yes, and do nothing."""
+        return None
+
+
 # Orders of calls
 
 
@@ -325,6 +333,7 @@ MUTANTS = (
     Mutant("items start again from the first", lambda: [(Fan, "of", _from_the_first())], "fans", 300),
     Mutant("items start after one has failed", lambda: [(Fan, "stopped", property(_ended_only))], "fans", 300),
     Mutant("Pods of folded items never let go", lambda: [(planner, "settled", lambda *_: False)], "fans", 300),
+    Mutant("status written without its pages", _nothing, "fans", 300, LostPages),
     Mutant("timers forgotten", lambda: [(protocol, "reconcile", _sleeper())], "rough", 300),
 )
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from adze.core import pods
+from adze.core import fanout, pods
 from adze.core.draft import OUTPUTS_LIMIT, Draft
 from adze.core.model import Attempt, Phase
 from adze.core.revision import Node
@@ -31,7 +31,8 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, o
             reason, message = "OutputInvalid", str(mismatch)
     if reason is None and output and not draft.has_room(node, output):
         reason = "OutputTooLarge"
-        message = f"the outputs of the run's steps together are larger than {OUTPUTS_LIMIT // 1024} KiB"
+        whose, limit = ("steps", OUTPUTS_LIMIT) if node.index is None else ("items", fanout.OUTPUTS_LIMIT)
+        message = f"the outputs of the run's {whose} together are larger than {limit // 1024} KiB"
     ended = msgspec.structs.replace(
         attempt,
         node=pod.spec.node_name or None,
