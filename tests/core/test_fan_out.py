@@ -241,6 +241,16 @@ def test_a_timeout_is_per_attempt_of_an_item() -> None:
     assert {entry.name: entry.reason for entry in drive.items("a").active} == {"a[0]": "Backoff", "a[1]": None}
 
 
+def test_a_pod_that_still_ends_holds_its_place() -> None:
+    drive = fan(2, max_parallel=1, timeout="5s", retries=1, backoff={"base": "1h", "max": "1h"})
+    drive.node_answers = False
+    drive.start("a[0]").pass_time(5)
+    assert drive.items("a").active[0].reason == "Backoff"
+    assert drive.live == set(), "two would run at once"
+    drive.change("a[0]", lambda one: failed(one, 137))
+    assert drive.live == {"a[1]"}
+
+
 def test_suspend_starts_no_items_and_ends_the_step_with_the_last() -> None:
     drive = fan(2, max_parallel=1).ask(suspend=True)
     drive.succeed("a[0]")

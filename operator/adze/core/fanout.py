@@ -79,11 +79,6 @@ class Fan:
         return self.status.items
 
     @property
-    def in_flight(self) -> int:
-        """Items that have begun and don't wait for a retry."""
-        return sum(entry.retry_at is None for entry in self.entries.values())
-
-    @property
     def stopped(self) -> bool:
         """Whether nothing new may start: the step is being ended, or an item has failed for good."""
         if self.ending:

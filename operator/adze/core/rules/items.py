@@ -88,14 +88,21 @@ def fill(draft: Draft, node: Node, start: Start) -> None:
         draft.wake_at(draft.now)
 
 
-def _room(fan: Fan) -> int:
-    return (fan.node.step.max_parallel or fanout.MAX_PARALLEL) - fan.in_flight
+def _room(draft: Draft, fan: Fan) -> int:
+    """How many more items may be in flight: those that wait for a retry aren't, unless their Pod still runs."""
+    flying = sum(entry.retry_at is None or _runs(draft, entry) for entry in fan.entries.values())
+    return (fan.node.step.max_parallel or fanout.MAX_PARALLEL) - flying
+
+
+def _runs(draft: Draft, entry: ItemStatus) -> bool:
+    pod = draft.pod(entry.attempts[-1]) if entry.attempts else None
+    return pod is not None and not pod.ended
 
 
 def _startable(draft: Draft, fan: Fan) -> int:
     """How many new items may start now."""
     entries = sum(len(other.entries) for other in draft.fans.values())
-    return max(0, min(_room(fan), fanout.ENTRIES - entries, fan.items.total - fan.next))
+    return max(0, min(_room(draft, fan), fanout.ENTRIES - entries, fan.items.total - fan.next))
 
 
 def _start_retries(draft: Draft, fan: Fan, start: Start) -> None:
@@ -104,7 +111,7 @@ def _start_retries(draft: Draft, fan: Fan, start: Start) -> None:
             continue
         if entry.retry_at and draft.now < entry.retry_at:
             draft.wake_at(entry.retry_at)
-        elif entry.retry_at is None or _room(fan) > 0:
+        elif entry.retry_at is None or _room(draft, fan) > 0:
             start(draft, draft.revision.node(entry.name))
 
 
