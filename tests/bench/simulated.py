@@ -96,11 +96,14 @@ class SimulatedNode:
         ended["message"] = f'{{"item": "{pod.metadata.labels.get(names.ITEM, "")}"}}'
         container = {"name": names.MAIN, "image": "none", "imageID": "", "ready": False, "restartCount": 0}
         status = {"phase": "Succeeded", "containerStatuses": [{**container, "state": {"terminated": ended}}]}
-        try:
-            await self._cluster.call("PATCH", f"{path}/status", {"status": status}, MERGE)
-        except ApiError as error:
-            if error.code != 404:
-                raise
+        while True:
+            try:
+                await self._cluster.call("PATCH", f"{path}/status", {"status": status}, MERGE)
+                break
+            except ApiError as error:
+                if error.code == 404:
+                    break
+                await asyncio.sleep(1)
         self._ended(pod)
 
 
