@@ -65,7 +65,9 @@ def rows(schema: Mapping[str, Any], prefix: str) -> Iterator[str]:
     required = schema.get("required", ())
     for name, field in schema.get("properties", {}).items():
         path = f"{prefix}{name}"
-        facts = [field["type"] + (" of " + field["items"]["type"] if "items" in field else "")]
+        facts = [
+            field.get("type", "number or expression") + (" of " + field["items"]["type"] if "items" in field else "")
+        ]
         facts += [f"one of {', '.join(field['enum'])}"] if "enum" in field else []
         facts += [f"default {field['default']}"] if "default" in field else []
         facts += ["required"] if name in required else []

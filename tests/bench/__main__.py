@@ -18,6 +18,7 @@ from typing import Any
 from adze import __version__
 from adze.shell.cluster import ApiError, Cluster
 from tests.cluster import provider
+from tests.cluster.progress import CommandError
 
 from . import client, scenarios, table
 from .measure import Bench, Measure
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     except asyncio.CancelledError:
         say("stopped")
         return 130
-    except (client.Refused, ApiError, RuntimeError, OSError) as error:
+    except (client.Refused, ApiError, CommandError, RuntimeError, OSError) as error:
         say(f"{type(error).__name__}: {error}")
         return 1
     return 0
@@ -69,8 +70,7 @@ async def _bench(options: argparse.Namespace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     chosen = provider.choose()
-    if not chosen.is_ready():
-        raise client.Refused("no cluster is Ready: python -m tests.cluster up")
+    await asyncio.to_thread(chosen.up)
     log: Path | None = getattr(chosen, "audit_log", None)
     namespace = f"adze-bench-{uuid.uuid4().hex[:6]}"
     say(f"{chosen.kind} cluster, namespace {namespace}, load {_load()}")
@@ -79,6 +79,7 @@ async def _bench(options: argparse.Namespace) -> None:
     cluster = client.connect(chosen.kubeconfig)
     report = Report()
     try:
+        await client.have_kinds(cluster, chosen.kubeconfig)
         await client.create_namespace(cluster, namespace)
         await client.refuse_company(cluster, namespace)
         await _with_operator(cluster, chosen.kubeconfig, namespace, Log(log, namespace), options, report)

@@ -13,10 +13,14 @@ from kubernetes import client, config
 from adze.core.model import API_VERSION
 from adze.core.pods import Pod
 from adze.shell.cluster import MERGE, ApiError, Cluster, Credentials, resource
+from tests.cluster import binary
+from tests.cluster.progress import run
 
 from .progress import say
 from .scenarios import Scenario
 
+CRDS = Path(__file__).parents[2] / "crds"
+SERVED_TIMEOUT = 20.0
 ANOTHER_TIMEOUT = 4.0
 GONE_TIMEOUT = 60.0
 
@@ -47,6 +51,23 @@ def _text(path: str | None) -> str | None:
     return Path(path).read_text() if path else None
 
 
+async def have_kinds(cluster: Cluster, kubeconfig: Path) -> None:
+    """Apply the CRDs of this tree and wait until they are served."""
+    kubectl = [binary.tools() / "kubectl", f"--kubeconfig={kubeconfig}"]
+    for arguments in (["apply"], ["wait", "--for=condition=Established", "--timeout=30s"]):
+        await asyncio.to_thread(run, [*kubectl, *arguments, "-f", CRDS])
+    deadline = time.monotonic() + SERVED_TIMEOUT
+    while True:
+        try:
+            await cluster.call("GET", resource(API_VERSION, None, "workflowruns"), limit="1")
+            return
+        except ApiError:
+            # For a moment after Established the API server still answers 404 or 429.
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.1)
+
+
 async def create_namespace(cluster: Cluster, name: str) -> None:
     """Make the namespace and wait for its default service account, without which no Pod is admitted."""
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"adze.dev/bench": "true"}}}
@@ -67,12 +88,7 @@ async def refuse_company(cluster: Cluster, namespace: str) -> None:
     scenario = Scenario("probe", {"probe": ()}, skipped=True)
     probe = scenario.run("probe") | {"spec": {"workflowSpec": scenario.workflow()["spec"]}}
     path = resource(API_VERSION, namespace, "workflowruns")
-    try:
-        await cluster.call("POST", path, probe)
-    except ApiError as error:
-        if error.code == 404:
-            raise Refused("the cluster has no WorkflowRun kind: kubectl apply -f crds/") from error
-        raise
+    await cluster.call("POST", path, probe)
     deadline = time.monotonic() + ANOTHER_TIMEOUT
     while time.monotonic() < deadline:
         await asyncio.sleep(0.5)

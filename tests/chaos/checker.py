@@ -10,7 +10,7 @@ from adze.core.model import Run
 from adze.core.names import STEP
 from adze.core.pods import Pod
 from tests.cluster.audit import Event
-from tests.sim.check import Violation
+from tests.sim.violation import Violation
 
 from .history import Entry, History
 from .ledger import first_violation

@@ -18,7 +18,8 @@ from adze.core.model import Run, StepStatus
 from adze.core.pods import Pod
 from adze.core.rules import retry
 from tests.sim import check
-from tests.sim.check import Checker, Violation
+from tests.sim.check import Checker
+from tests.sim.violation import Violation
 
 from .history import Entry
 

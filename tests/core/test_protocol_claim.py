@@ -7,8 +7,7 @@ import pytest
 
 from adze.core.calls import CreatePod, DeletePod, OpenGate, ReadPod, ReadRun, ReadWorkflow, WriteStatus
 from adze.core.model import Phase, Run
-from adze.core.protocol import AGAIN
-from tests.builders import NOW, UID, asking, deleting, named, opened, pod, run, step, stored, workflow
+from tests.builders import UID, asking, deleting, named, opened, pod, run, step, stored, workflow
 from tests.core.dialogue import (
     CONFLICT,
     EXISTS,
@@ -56,7 +55,7 @@ def test_a_named_workflow_is_read_first() -> None:
 def test_a_workflow_that_cannot_be_read_now_is_read_again_soon() -> None:
     talk = reconcile(run("hello")).answer(UNKNOWN)
     assert talk.result is not None
-    assert talk.result.wake == NOW + AGAIN
+    assert talk.result.again
 
 
 def test_a_run_without_its_workflow_says_so_and_waits() -> None:
@@ -84,14 +83,14 @@ def test_a_lost_compare_and_swap_stops_before_any_call_about_pods(subject: Run, 
     talk.answer(seen)
     assert talk.heard == ["WriteStatus", "ReadRun"]
     assert talk.result is not None
-    assert talk.result.wake == NOW + AGAIN
+    assert talk.result.again
 
 
 def test_a_status_write_of_unknown_fate_stops_too() -> None:
     talk = reconcile(run(TWO)).answer(UNKNOWN)
     assert talk.heard == ["WriteStatus"]
     assert talk.result is not None
-    assert talk.result.wake == NOW + AGAIN
+    assert talk.result.again
 
 
 def test_a_wave_is_one_claim_one_read_and_its_creates_go_out_together() -> None:
@@ -154,7 +153,7 @@ def test_a_gate_that_could_not_be_opened_is_tried_again_soon() -> None:
     subject = claimed(ONE)
     talk = reconcile(subject, pods=named([pod(pod_name(subject, "a"))])).answer(subject).answer(CONFLICT)
     assert talk.result is not None
-    assert talk.result.wake == NOW + AGAIN
+    assert talk.result.again
 
 
 def test_a_pod_that_is_there_already_is_adopted() -> None:
@@ -181,7 +180,8 @@ def test_a_pod_of_somebody_else_under_our_name_fails_the_step() -> None:
     talk = reconcile(run(ONE))
     name = talk.call(WriteStatus).status.steps[0].attempts[0].pod
     talk.accept().answer(EXISTS).answer(pod(name, owner="somebody"))
-    status = talk.call(WriteStatus).status
+    assert talk.kinds == ["ListPods"]
+    status = talk.accept().call(WriteStatus).status
     assert (status.steps[0].phase, status.steps[0].reason) == ("Failed", "NameCollision")
     assert name in (status.steps[0].message or "")
     talk.accept()
@@ -197,4 +197,4 @@ def test_a_foreign_pod_with_our_labels_fails_the_step_too() -> None:
     talk = reconcile(subject, pods=named([foreign]))
     assert talk.kinds == ["CreatePod"]
     talk.answer(EXISTS).answer(foreign)
-    assert talk.call(WriteStatus).status.steps[0].reason == "NameCollision"
+    assert talk.accept().call(WriteStatus).status.steps[0].reason == "NameCollision"

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from adze.core import fanout, protocol
+from adze.core import fanout
 from adze.core.calls import CreatePage, CreatePod, ReadPage, WriteStatus
 from adze.core.model import Run
 from tests.builders import NOW, Drive, named, opened, step, succeeded, workflow
@@ -56,7 +56,7 @@ def test_a_page_that_is_there_is_the_same() -> None:
 def test_without_its_page_no_status_is_written() -> None:
     dialogue = ending().answer(UNKNOWN)
     assert dialogue.result is not None
-    assert dialogue.result.wake == NOW + protocol.AGAIN
+    assert dialogue.result.again
 
 
 def waiting() -> tuple[Run, dict[str, Any]]:
@@ -82,7 +82,7 @@ def test_a_page_that_can_not_be_read_now_is_read_later() -> None:
     dialogue = reconcile(waiting()[0]).answer(UNKNOWN, UNKNOWN)
     assert dialogue.heard == ["ReadPage", "ReadPage"]
     assert dialogue.result is not None
-    assert dialogue.result.wake == NOW + protocol.AGAIN
+    assert dialogue.result.again
 
 
 def test_a_plan_reads_pages_too() -> None:

@@ -8,7 +8,6 @@ from adze.core import protocol
 from adze.core.calls import CreatePod, DeletePod, DeleteRun, Failure, ListPods, Problem, Release, WriteStatus
 from adze.core.model import Run
 from adze.core.observed import Refusal
-from adze.core.protocol import AGAIN
 from tests.builders import (
     NOW,
     UID,
@@ -104,12 +103,24 @@ def test_a_refusal_is_forgotten_once_the_pod_is_there() -> None:
 
 def test_a_rejected_pod_fails_its_step_in_the_same_pass() -> None:
     talk = reconcile(claimed(ONE)).answer(REJECTED)
-    status = talk.call(WriteStatus).status
+    assert talk.kinds == ["ListPods"], "another process may have created it"
+    status = talk.accept().call(WriteStatus).status
     assert (status.steps[0].phase, status.steps[0].reason) == ("Failed", "PodRejected")
     assert status.steps[0].message == REJECTED.message
     while "ListPods" not in talk.kinds:
         talk.accept()
     assert talk.accept().call(WriteStatus).status.phase == "Failed", "once a LIST has shown that there is no such Pod"
+
+
+def test_a_pod_that_another_process_has_created_is_not_rejected() -> None:
+    subject = claimed(ONE)
+    theirs = pod(pod_name(subject, "a"))
+    talk = reconcile(subject).answer(REJECTED).answer(named([theirs]))
+    assert talk.kinds == ["ReadRun"]
+    talk.answer(subject).answer(opened(theirs))
+    assert talk.result is not None
+    assert talk.result.refusals == {}
+    assert "WriteStatus" not in talk.heard
 
 
 def test_a_new_refusal_beside_an_old_one_is_shown_at_once() -> None:
@@ -120,7 +131,9 @@ def test_a_new_refusal_beside_an_old_one_is_shown_at_once() -> None:
         talk.accept()
     assert talk.kinds == ["CreatePod", "CreatePod"]
     talk.answer(REJECTED, QUOTA)
-    assert talk.call(WriteStatus).status.steps[0].reason == "PodRejected"
+    while "ListPods" not in talk.kinds:
+        talk.accept()
+    assert talk.accept().call(WriteStatus).status.steps[0].reason == "PodRejected"
 
 
 def test_a_pod_created_in_this_pass_is_not_created_again_because_another_was_refused() -> None:
@@ -136,7 +149,7 @@ def test_a_pod_created_in_this_pass_is_not_created_again_because_another_was_ref
 def test_an_unknown_answer_to_a_create_is_looked_at_again_soon(problem: Problem) -> None:
     talk = to_end(reconcile(claimed(ONE)).answer(problem))
     assert talk.result is not None
-    assert (talk.result.wake, talk.result.refusals) == (NOW + AGAIN, {})
+    assert (talk.result.again, talk.result.refusals) == (True, {})
 
 
 def test_the_outcome_is_written_before_the_finalizer_goes() -> None:
@@ -196,7 +209,7 @@ def test_a_list_that_fails_ends_nothing() -> None:
     talk = reconcile(asking(claimed(ONE), cancel=True)).accept().answer(UNKNOWN)
     assert talk.heard == ["WriteStatus", "ListPods"]
     assert talk.result is not None
-    assert talk.result.wake == NOW + AGAIN
+    assert talk.result.again
 
 
 def test_a_vanished_pod_is_not_created_again_before_the_list_that_decides() -> None:
@@ -244,7 +257,7 @@ def test_pods_of_a_run_that_is_gone_are_let_go(answer: str) -> None:
         "another": run(ONE, uid="another"),
         "deleting": deleting(run(ONE)),
     }
-    talk = Dialogue(protocol.abandon("shop", "hello-1", UID, [alive, ended, released(deleting(alive))], NOW))
+    talk = Dialogue(protocol.abandon("shop", "hello-1", UID, [alive, ended, released(deleting(alive))]))
     assert talk.kinds == ["ReadRun"]
     talk.answer(answers[answer])
     assert talk.calls == [DeletePod(alive), Release(alive), Release(ended)]
@@ -253,14 +266,14 @@ def test_pods_of_a_run_that_is_gone_are_let_go(answer: str) -> None:
 
 @pytest.mark.parametrize("answer", [run(ONE), UNKNOWN])
 def test_pods_of_a_run_that_may_be_alive_are_kept(answer: object) -> None:
-    talk = Dialogue(protocol.abandon("shop", "hello-1", UID, [running(pod())], NOW)).answer(answer)
+    talk = Dialogue(protocol.abandon("shop", "hello-1", UID, [running(pod())])).answer(answer)
     assert talk.heard == ["ReadRun"]
-    assert talk.result == protocol.Pass(NOW + AGAIN)
+    assert talk.result == protocol.Pass(again=True)
 
 
 def test_pods_orphaned_by_a_cascading_delete_run_on_but_none_starts() -> None:
     gated, alive = pod("one"), running(opened(pod("two")))
-    talk = Dialogue(protocol.abandon("shop", None, UID, [gated, alive], NOW))
+    talk = Dialogue(protocol.abandon("shop", None, UID, [gated, alive]))
     assert talk.calls == [DeletePod(gated), Release(gated), Release(alive)]
 
 

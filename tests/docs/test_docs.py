@@ -36,6 +36,7 @@ NOT_REASONS = frozenset(
         *("Constant", "Linear", "Exponential", "Skipped", "True", "False", "Unknown"),
         *("Ready", "Reconciling", "Stalled", "Normal", "Warning", "Workflow", "WorkflowRun", "Event"),
         *("Background", "DELETE", "GET", "PATCH", "POST"),
+        *("Queue", "RoundRobin", "CancelInProgress", "CancelNewest", "KeepNewestQueued", "Lease", "PodsLeft"),
         *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
         *("ContainerCreating", "PodInitializing", "ContainerStatusUnknown", "ErrImagePull"),
         *("DisruptionTarget", "PodScheduled", "Continue", "Fail", "Part"),

@@ -1,5 +1,9 @@
 """What keeps a step from starting is told within ten seconds, and a remedy in time lets the run go on."""
 
+from collections.abc import Iterator
+
+import pytest
+
 from tests.e2e.kube import IMAGE, Kube, Object, run, shell, steps
 
 QUICK = 10.0
@@ -46,6 +50,36 @@ def test_a_quota_is_waited_for_and_uses_up_no_attempt(kube: Kube) -> None:
     kube.apply(run("r", {"name": "a", **shell("true")}))
     assert "exceeded quota" in waiting(kube, "QuotaExceeded")["message"]
     kube.must("delete", "quota", "small")
+    status = kube.ended("r", timeout=90)
+    assert status["phase"] == "Succeeded"
+    assert len(steps(status)["a"]["attempts"]) == 1
+
+
+@pytest.fixture(params=["Validating", "Mutating"])
+def webhook(request: pytest.FixtureRequest, kube: Kube) -> Iterator[str]:
+    """An admission webhook that must see the namespace's Pods, and doesn't answer."""
+    kind = f"{request.param}WebhookConfiguration"
+    hook = {
+        "name": "down.example.com",
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": kube.namespace}},
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "timeoutSeconds": 1,
+        "admissionReviewVersions": ["v1"],
+    }
+    api, name = "admissionregistration.k8s.io/v1", kube.namespace
+    kube.apply({"apiVersion": api, "kind": kind, "metadata": {"name": name}, "webhooks": [hook]})
+    yield f"{kind.lower()}/{name}"
+    kube.must("delete", kind, name, "--ignore-not-found")
+
+
+def test_a_webhook_that_is_down_is_waited_for_and_uses_up_no_attempt(kube: Kube, webhook: str) -> None:
+    kube.apply(run("r", {"name": "a", **shell("true")}))
+    assert "down.example.com" in waiting(kube, "WebhookFailed")["message"]
+    assert "WebhookFailed" in kube.must("get", "workflowrun", "r")
+    kube.must("delete", webhook)
     status = kube.ended("r", timeout=90)
     assert status["phase"] == "Succeeded"
     assert len(steps(status)["a"]["attempts"]) == 1

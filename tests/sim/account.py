@@ -7,14 +7,6 @@ from adze.core.model import Attempt, Run, StepStatus
 from adze.core.revision import Revision
 
 
-class Violation(Exception):
-    """A predicate that doesn't hold."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
-
-
 @dataclass(slots=True)
 class Claim:
     """An attempt in a run's status, and the Pods that were made for it."""

@@ -15,6 +15,7 @@ from adze.core import names
 from adze.core.calls import Failure, Problem
 from adze.core.model import Metadata, Run, RunSpec, RunStatus, Workflow, WorkflowSpec
 from adze.core.pods import Gate, OwnerReference, Pod, PodMetadata, PodSpec, PodStatus
+from adze.core.slots import LeaseMetadata, LeaseSpec, Slot
 
 NAMESPACE = "sim"
 CONFLICT = Problem(Failure.CONFLICT, "Conflict", "the object has been modified")
@@ -23,7 +24,7 @@ NOT_FOUND = Problem(Failure.NOT_FOUND, "NotFound", "not found")
 QUOTA = Problem(Failure.LATER, "QuotaExceeded", "exceeded quota: sim")
 REJECTED = Problem(Failure.REFUSED, "PodRejected", "an admission policy says no")
 
-T = TypeVar("T", Run, Pod, Workflow)
+T = TypeVar("T", Run, Pod, Workflow, Slot)
 replace = msgspec.structs.replace
 
 
@@ -50,8 +51,14 @@ class History(Generic[T]):
 class Api:
     """The objects of one namespace and the verbs that change them."""
 
-    def __init__(self, now: datetime, run_changed: Callable[..., None], pod_changed: Callable[..., None]) -> None:
-        """`run_changed` and `pod_changed` are told (before, after) of every revision, before anybody else knows."""
+    def __init__(
+        self,
+        now: datetime,
+        run_changed: Callable[..., None],
+        pod_changed: Callable[..., None],
+        slot_changed: Callable[..., None],
+    ) -> None:
+        """The three are told (before, after) of every revision, before anybody else knows."""
         self.now = now
         self.revision = 0
         self.runs: dict[str, Run] = {}
@@ -62,12 +69,17 @@ class Api:
         self.pod_history: History[Pod] = History()
         self.workflow_history: History[Workflow] = History()
         self.pages: dict[str, dict[str, Any]] = {}
+        self.slots: dict[str, Slot] = {}
+        self.slot_history: History[Slot] = History()
         self.quota = False
         self.rejecting = False
         self.checks_version = True
         self.refused: set[str] = set()
+        self.born: dict[str, int] = {}
+        """Revisions at which the Pods, by UID, were made."""
         self._run_changed = run_changed
         self._pod_changed = pod_changed
+        self._slot_changed = slot_changed
         self._graceless: set[str] = set()
         self._uids = 0
 
@@ -168,20 +180,81 @@ class Api:
         self.pages[name] = msgspec.json.decode(manifest["data"][names.PAGE])
         return None
 
+    # Slots
+
+    def _put_slot(self, old: Slot | None, new: Slot | None) -> None:
+        if new is not None:
+            self.slots[new.metadata.name] = new
+        elif old is not None:
+            del self.slots[old.metadata.name]
+        self.slot_history.changes.append((old, new))
+        self._slot_changed(old, new)
+
+    def take_slot(self, manifest: dict[str, Any], *, unique: bool = True) -> Slot | Problem:
+        """Create a Lease if absent. `unique` False is a mutant's API server."""
+        meta = manifest["metadata"]
+        name = meta["name"] if unique else f"{meta['name']}-{self.revision}"
+        if name in self.slots:
+            return EXISTS
+        slot = Slot(
+            metadata=LeaseMetadata(
+                name=name,
+                namespace=meta["namespace"],
+                uid=self._uid("slot"),
+                resource_version=self._next(),
+                labels=meta["labels"],
+                annotations=meta["annotations"],
+            ),
+            spec=LeaseSpec(holder_identity=manifest["spec"]["holderIdentity"]),
+        )
+        self._put_slot(None, slot)
+        return slot
+
+    def _same_slot(self, slot: Slot, *, unchanged: bool) -> Slot | Problem:
+        known = self.slots.get(slot.metadata.name)
+        if known is None:
+            return NOT_FOUND
+        same = known.metadata.uid == slot.metadata.uid
+        if unchanged:
+            same &= known.metadata.resource_version == slot.metadata.resource_version
+        return known if same else CONFLICT
+
+    def mark_slot(self, slot: Slot, *, marked: bool) -> Slot | Problem:
+        """Set or remove the mark under the precondition of UID and version."""
+        known = self._same_slot(slot, unchanged=True)
+        if isinstance(known, Problem) or known.marked is marked:
+            return known
+        others = {key: value for key, value in known.metadata.annotations.items() if key != names.GIVING_BACK}
+        annotations = others | {names.GIVING_BACK: "true"} if marked else others
+        metadata = replace(known.metadata, resource_version=self._next(), annotations=annotations)
+        new = replace(known, metadata=metadata)
+        self._put_slot(known, new)
+        return new
+
+    def free_slot(self, slot: Slot, *, unchanged: bool) -> Problem | None:
+        """Delete a Lease under the precondition of its UID, and of its version too."""
+        known = self._same_slot(slot, unchanged=unchanged)
+        if isinstance(known, Problem):
+            return known
+        self._next()
+        self._put_slot(known, None)
+        return None
+
     # Pods
 
     def create_pod(self, manifest: dict[str, Any], *, unique: bool = True) -> Pod | Problem:
         """Create if absent. `unique` False is a mutant's API server, where names may repeat."""
         name = manifest["metadata"]["name"]
-        if unique and name in self.pod_uids:
-            if not self.pods[self.pod_uids[name]].metadata.labels:
-                self.refused.add(name)
-            return EXISTS
+        # Admission comes before the name is looked up.
         if self.rejecting:
             self.refused.add(name)
             return REJECTED
         if self.quota:
             return QUOTA
+        if unique and name in self.pod_uids:
+            if not self.pods[self.pod_uids[name]].metadata.labels:
+                self.refused.add(name)
+            return EXISTS
         meta = manifest["metadata"]
         metadata = PodMetadata(
             name=name,
@@ -200,6 +273,7 @@ class Api:
         pod = Pod(metadata=metadata, spec=PodSpec(scheduling_gates=gates))
         self.pods[pod.metadata.uid] = pod
         self.pod_uids[name] = pod.metadata.uid
+        self.born[pod.metadata.uid] = self.revision
         self._tell_pod(None, pod)
         return pod
 

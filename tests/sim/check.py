@@ -14,13 +14,15 @@ from adze.core.pods import Pod
 from adze.core.revision import Node, Stage
 from adze.core.rules import retry
 from tests.sim import items
-from tests.sim.account import Account, Claim, Violation
+from tests.sim.account import Account, Claim
 from tests.sim.api import Api
+from tests.sim.slots import SlotLedger
+from tests.sim.violation import Violation
 
 INFRASTRUCTURE_BUDGET = 2
 """What the laboratory sets the budget of lost attempts to."""
 
-WITHDRAWN = frozenset({"Cancelled", "DeadlineExceeded", "Timeout", "StartTimeout", "InvalidImageName"})
+WITHDRAWN = frozenset({"Cancelled", "DeadlineExceeded", "Timeout", "StartTimeout", "InvalidImageName", "Superseded"})
 """Reasons of attempts that the operator ended, whatever their Pod did. The core's own set doesn't count here."""
 UNSEEN = frozenset({"PodRejected", "NameCollision"})
 """Reasons of attempts that failed since their Pod could not be made."""
@@ -38,6 +40,16 @@ def _begun(pod: Pod) -> bool:
     return state.running is not None or (state.terminated is not None and state.terminated.started_at is not None)
 
 
+def check_refusals(api: Api, before: Run, after: Run, since: int) -> None:
+    """S7: a pass records no attempt as refused whose Pod stood when the pass began: another's create had succeeded."""
+    was_open = {attempt.pod for step in before.status.steps if (attempt := step.open_attempt)}
+    refused = [attempt.pod for step in after.status.steps for attempt in step.attempts if attempt.reason in UNSEEN]
+    for name in was_open.intersection(refused):
+        pod = api.pod(name)
+        if isinstance(pod, Pod) and pod.owned_by(after.metadata.uid) and api.born[pod.metadata.uid] <= since:
+            raise Violation("S7", f"{name} was recorded as refused and stood already")
+
+
 def _facts(attempt: Attempt) -> tuple[object, ...]:
     """What of a closed attempt never changes. Its message may be shortened to make room."""
     return attempt.number, attempt.exit_code, attempt.reason, attempt.finish_time, attempt.infrastructure
@@ -52,6 +64,7 @@ class Checker:
         self.api: Api | None = None
         self.accounts: dict[str, Account] = {}
         self._created: dict[str, int] = {}
+        self.slots = SlotLedger(self)
 
     @property
     def _now(self) -> int:
@@ -71,6 +84,7 @@ class Checker:
         else:
             account = self.accounts[new.metadata.uid]
             account.run = new
+            self.slots.run_changed(old, new)
             if new.status is not old.status:
                 self._status(account, old, new)
 
@@ -141,9 +155,9 @@ class Checker:
         if attempt.number != len(tries) + 1 or any(claim.closed is None for claim in tries):
             raise Violation("S3", f"{step.name} claimed attempt {attempt.number} after {len(tries)}")
         node = self.node(account, step.name)
-        if run.spec.cancel and node.stage is not Stage.FINALLY:
+        if (run.spec.cancel or run.status.superseded_by) and node.stage is not Stage.FINALLY:
             raise Violation("S10", f"{step.name} was claimed while the run was cancelled")
-        if run.spec.suspend and not run.spec.cancel:
+        if run.spec.suspend and not run.spec.cancel and not run.status.superseded_by:
             raise Violation("S10", f"{step.name} was claimed while the run was suspended")
         lost = sum(a.infrastructure for a in earlier)
         if len(earlier) - lost > (node.step.retries or 0) or lost > INFRASTRUCTURE_BUDGET:
@@ -192,7 +206,7 @@ class Checker:
             assert self.api is not None
             if attempt.pod not in self.api.refused:
                 raise Violation("S7", f"{attempt.pod} was recorded as {attempt.reason} and nobody had refused it")
-            # Refused to one replica and granted to another: not exact, and safe, as the Pod is listed and deleted.
+            # Refused to one replica and granted to another after the LIST: safe, as the Pod is listed and deleted.
             self.goals["refused here, started there"] += bool(claim.opened)
             return
         recorded = (attempt.exit_code, attempt.infrastructure)
@@ -267,6 +281,11 @@ class Checker:
                 )
         if account.ended is not None and not self.stripped:
             raise Violation("S24", f"the gate of {pod.name} was opened after the end of its run")
+        run = account.run
+        if run.spec.workflow_spec:
+            self.slots.opened(run, run.spec.workflow_spec.concurrency, "")
+        entries = self.node(account, claim.step).step.concurrency
+        self.slots.opened(run, entries, f"{claim.step}#{claim.attempt.number}")
         self.goals["gate opened after the claim was withdrawn"] += claim.closed is not None
         self.goals["gate opened after the run was deleted"] += account.dead is not None
 
@@ -294,6 +313,8 @@ class Checker:
         for run in self.api.runs.values():
             if not run.status.phase.final:
                 return Violation("L1", f"{run.metadata.name} is {run.status.phase.value} ({run.status.reason})")
+        if self.api.slots:
+            return Violation("L2", f"slots are left: {sorted(self.api.slots)}")
         for pod in self.api.pods.values():
             if RUN_UID not in pod.metadata.labels:
                 continue

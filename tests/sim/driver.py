@@ -6,6 +6,7 @@ from adze.core import calls, names
 from adze.core.calls import Problem
 from adze.core.model import Run, Workflow
 from adze.core.pods import Pod
+from adze.core.slots import Slot
 from tests.sim.api import CONFLICT, NOT_FOUND, Api, replace
 
 
@@ -82,6 +83,26 @@ class Driver:
         self.api.delete_pod(pod.metadata.uid)
         return None
 
+    def list_slots(self, call: calls.ListSlots) -> dict[str, Slot]:
+        """Quorum LIST."""
+        return {name: slot for name, slot in self.api.slots.items() if call.group in (None, slot.group)}
+
+    def take_slot(self, call: calls.TakeSlot) -> Slot | Problem:
+        """Create if absent."""
+        return self.api.take_slot(call.manifest)
+
+    def read_slot(self, call: calls.ReadSlot) -> Slot | Problem:
+        """Quorum GET."""
+        return self.api.slots.get(call.slot.metadata.name, NOT_FOUND)
+
+    def mark_slot(self, call: calls.MarkSlot) -> Slot | Problem:
+        """Compare-and-swap."""
+        return self.api.mark_slot(call.slot, marked=call.marked)
+
+    def free_slot(self, call: calls.FreeSlot) -> Problem | None:
+        """Delete under preconditions."""
+        return self.api.free_slot(call.slot, unchanged=call.unchanged)
+
     def delete_run(self, call: calls.DeleteRun) -> Problem | None:
         """Delete under the precondition of UID and version."""
         metadata = call.run.metadata
@@ -101,10 +122,16 @@ VERBS: dict[type, str] = {
     calls.Release: "release",
     calls.DeletePod: "delete_pod",
     calls.DeleteRun: "delete_run",
+    calls.ListSlots: "list_slots",
+    calls.TakeSlot: "take_slot",
+    calls.ReadSlot: "read_slot",
+    calls.MarkSlot: "mark_slot",
+    calls.FreeSlot: "free_slot",
 }
 WRITES = frozenset(
     {
         *(calls.WriteStatus, calls.CreatePod, calls.CreatePage, calls.OpenGate),
         *(calls.Release, calls.DeletePod, calls.DeleteRun),
+        *(calls.TakeSlot, calls.MarkSlot, calls.FreeSlot),
     }
 )

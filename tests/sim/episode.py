@@ -14,11 +14,12 @@ from typing import Any
 
 from tests.sim import workflows
 from tests.sim.api import Api
-from tests.sim.check import Checker, Violation
+from tests.sim.check import Checker
 from tests.sim.driver import WRITES, Driver
 from tests.sim.profiles import DRAW, PROFILES, Profile
 from tests.sim.replica import Mode, Replica
 from tests.sim.trace import Trace
+from tests.sim.violation import Violation
 from tests.sim.world import World
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -86,7 +87,7 @@ class Episode:
         self.goals: Counter[str] = Counter() if goals is None else goals
         self.trace = Trace(on=trace)
         self.checker = Checker(self.goals, stripped=profile.stripped)
-        self.api = Api(EPOCH, self.checker.run_changed, self.checker.pod_changed)
+        self.api = Api(EPOCH, self.checker.run_changed, self.checker.pod_changed, self.checker.slots.changed)
         self.checker.api = self.api
         self.world = World(self.api, self.goals, self.trace)
         make = driver(self.api)
@@ -141,6 +142,7 @@ class Episode:
         return (
             all(run.status.phase.final for run in self.api.runs.values())
             and not self.api.pods
+            and not self.api.slots
             and not any(replica.passes or replica.late or not replica.caught_up() for replica in self.replicas)
         )
 
@@ -181,7 +183,7 @@ class Episode:
         replica = self._replica(word)
         if replica.mind is not None and not replica.frozen:
             stale = (0, word >> 40 & 7)[word >> 16 & 1]
-            kind = ("pods", "runs")[word >> 17 & 1]
+            kind = ("pods", "runs", "slots", "runs")[word >> 17 & 3]
             self.trace.say(replica.name, f"lists {kind} again{f', {stale} changes late' if stale else ''}")
             self.goals["stale list by a running replica"] += stale > 0
             replica.relist(kind, stale)
@@ -217,6 +219,9 @@ class Episode:
         shape = (shape + generation) % workflows.SHAPES
         name = f"r{index}"
         self.trace.world(f"a user creates a run of shape {size}/{shape}:", name)
+        if self.profile.queues:
+            self.api.create_run(name, workflows.queued(size, self.setting.runs[0][1], shape))
+            return
         if how >= 3:
             self.api.create_run(name, workflows.inline(size, shape))
             return
@@ -277,6 +282,7 @@ class Episode:
                 # A change that a watch swallowed comes with the next list; nothing else would bring it.
                 replica.relist("pods")
                 replica.relist("runs")
+                replica.relist("slots")
 
     def _round(self) -> bool:
         """Everybody's turn, then the clock; False once nothing moves."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from adze.core import names
 from adze.core.model import FailurePolicy, ItemsStatus, Run, StepStatus
-from tests.sim.account import Account, Violation
+from tests.sim.account import Account
+from tests.sim.violation import Violation
 
 if TYPE_CHECKING:
     from tests.sim.check import Checker

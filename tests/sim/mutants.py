@@ -26,6 +26,8 @@ from tests.sim.api import replace as changed
 from tests.sim.driver import Driver
 from tests.sim.episode import run, setting
 from tests.sim.laboratory import Patch, laboratory, patched
+from tests.sim.mutant import Mutant, chores_with
+from tests.sim.slot_mutants import SLOT_MUTANTS
 
 # `adze.core.rules` offers the functions of these names, not the modules.
 advance = import_module("adze.core.rules.advance")
@@ -203,11 +205,6 @@ def _manifest(**changes: Any) -> Any:
     return build
 
 
-def _chores(**changes: Any) -> Any:
-    original = planner.chores
-    return lambda *arguments: replace(original(*arguments), **changes)
-
-
 def _missing_is_lost() -> Any:
     original = settle._settle_missing
 
@@ -238,6 +235,19 @@ def _forgetful_outcome() -> Any:
         original(this, node, attempt, pod, outcome)
 
     return settle_outcome
+
+
+def _rash() -> Any:
+    original = settle._settle_missing
+
+    def settle_missing(this: Draft, node: Any, attempt: Attempt) -> None:
+        refusal = this.observed.refusals.get(attempt.pod)
+        if refusal and refusal.lasting:
+            settle._close(this, node, attempt, refusal.reason, refusal.message)
+        else:
+            original(this, node, attempt)
+
+    return settle_missing
 
 
 def _unknown_is_refused() -> Any:
@@ -271,17 +281,6 @@ def _ended_only(fan: Fan) -> bool:
     return fan.ending is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """A broken adze, the kind of episodes that should tell, and how many may be needed at most."""
-
-    name: str
-    patches: Callable[[], list[Patch]]
-    profile: str
-    episodes: int
-    driver: type[Driver] = Driver
-
-
 def _nothing() -> list[Patch]:
     return []
 
@@ -310,11 +309,12 @@ MUTANTS = (
         20000,
     ),
     Mutant("no attempt counts as withdrawn", lambda: [(draft, "WITHDRAWN", frozenset())], "closing", 20000),
-    Mutant("withdrawn Pods are not deleted", lambda: [(planner, "chores", _chores(delete=()))], "closing", 300),
+    Mutant("withdrawn Pods are not deleted", lambda: [(planner, "chores", chores_with(delete=()))], "closing", 300),
     Mutant("Pod names are not unique", _nothing, "frosty", 300, NamesRepeat),
     Mutant("Pod created before its claim", lambda: [(protocol, "reconcile", _around(create_first))], "frosty", 300),
     Mutant("retry while the old Pod lives", lambda: [(Draft, "over", lambda self, attempt: True)], "closing", 3000),
     Mutant("missing Pod is a failure at once", lambda: [(settle, "_settle_missing", _missing_is_lost())], "stale", 300),
+    Mutant("a refusal is recorded without a fresh LIST", lambda: [(settle, "_settle_missing", _rash())], "rough", 3000),
     Mutant("backoff ignored", lambda: [(retry, "delay", lambda *_: timedelta(0))], "rough", 300),
     Mutant("parents ignored", lambda: [(advance, "_reachable", lambda *_: True)], "rough", 300),
     Mutant("one retry too many", lambda: [(retry, "close", _one_more_retry())], "rough", 300),
@@ -327,7 +327,7 @@ MUTANTS = (
         3000,
     ),
     Mutant("foreign Pods taken for ours", lambda: [(Pod, "owned_by", lambda self, uid: True)], "rough", 3000),
-    Mutant("Pods never let go", lambda: [(planner, "chores", _chores(release=()))], "rough", 300),
+    Mutant("Pods never let go", lambda: [(planner, "chores", chores_with(release=()))], "rough", 300),
     Mutant("Pods of dead runs never let go", lambda: [(protocol, "abandon", _idle)], "deleting", 300),
     Mutant("withdrawn items fold at once", lambda: [(items, "_over", lambda *_: True)], "fans", 3000),
     Mutant("items start again from the first", lambda: [(Fan, "of", _from_the_first())], "fans", 300),
@@ -335,6 +335,7 @@ MUTANTS = (
     Mutant("Pods of folded items never let go", lambda: [(planner, "settled", lambda *_: False)], "fans", 300),
     Mutant("status written without its pages", _nothing, "fans", 300, LostPages),
     Mutant("timers forgotten", lambda: [(protocol, "reconcile", _sleeper())], "rough", 300),
+    *SLOT_MUTANTS,
 )
 
 

@@ -19,6 +19,8 @@ class Profile:
     freezing: int = 0
     crashing: int = 30
     stripped: bool = False
+    queues: bool = False
+    """Whether the runs share concurrency keys."""
     share: int = 1
 
 
@@ -152,6 +154,36 @@ PROFILES = {
             },
             freezing=60,
             share=4,
+        ),
+        # Runs queue for few slots, while replicas hang, crash and see old lists.
+        Profile(
+            "queues",
+            replicas=(1, 2, 2, 3),
+            runs=(2, 3, 4),
+            sizes=(0, 0, 1, 2),
+            words=500,
+            weights={
+                **CALM,
+                **{"cancel": 2, "suspend": 1, "delete run": 2, "create": 2, "collect": 6, "crash": 2, "relist": 3},
+                **{"lose": 2, "repeat": 1, "thaw": 5, "arrive": 3, "delete pod": 1},
+            },
+            freezing=150,
+            queues=True,
+            share=4,
+        ),
+        # Two replicas that both admit, for runs that need two keys: what one takes the other finds in its way.
+        Profile(
+            "handover",
+            replicas=(2, 3),
+            runs=(2, 3),
+            sizes=(0,),
+            words=250,
+            weights={**{WATCH: 14, NODE: 20, CLOCK: 8}, **{"suspend": 4, "thaw": 8, "cancel": 1, "arrive": 3}},
+            faulty=300,
+            freezing=500,
+            crashing=5,
+            queues=True,
+            share=1,
         ),
         # Finalizers are stripped by hand: a step may be doubled then, but every run still ends.
         Profile(

@@ -4,25 +4,26 @@ The engine's coroutines run without an event loop: they yield batches of calls, 
 """
 
 from collections import Counter
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from adze.core import calls, names, protocol
+from adze.core import calls, names
 from adze.core.calls import Failure, Problem
 from adze.core.model import Run
 from adze.core.pods import Pod
 from adze.core.policy import Policy
-from adze.shell.engine import Engine
-from tests.sim.api import NAMESPACE, Api
-from tests.sim.check import Violation
+from adze.core.slots import Slot
+from tests.sim.api import Api
+from tests.sim.check import check_refusals
 from tests.sim.driver import WRITES, Driver
+from tests.sim.mind import Mind, Work
 from tests.sim.trace import Trace
+from tests.sim.violation import Violation
 
 UNKNOWN = Problem(Failure.UNKNOWN, "Timeout", "no answer")
-Work = Coroutine[Any, Any, None]
 
 
 class Mode(Enum):
@@ -35,83 +36,12 @@ class Mode(Enum):
     SLOW = "done, the answer takes its time"
 
 
-class _Ask:
-    """What the engine's coroutines wait for."""
-
-    def __init__(self, batch: Sequence[calls.Call]) -> None:
-        self._batch = batch
-
-    def __await__(self) -> Generator[Sequence[calls.Call], list[Any], list[Any]]:
-        return (yield self._batch)
-
-
-class _Asking:
-    """Stands where the engine has its driver."""
-
-    async def do(self, call: calls.Call) -> Any:
-        (answer,) = await _Ask([call])
-        return answer
-
-
-class Mind(Engine):
-    """The engine with its event loop taken out: whoever drives it looks at `pending` and rings its alarms."""
-
-    def __init__(self, api: Api, policy: Policy) -> None:
-        super().__init__(_Asking(), policy, clock=lambda: api.now)  # type: ignore[arg-type]
-        self.alarms: dict[str, datetime] = {}
-        self.error: BaseException | None = None
-
-    async def _drive(self, steps: protocol.Steps | None) -> protocol.Pass | None:
-        try:
-            return await super()._drive(steps)
-        except Exception as error:
-            self.error = error
-            raise
-
-    def look(self, uid: str) -> None:
-        """Remember that a run needs a look."""
-        if self._running:
-            self._dirty.add(uid)
-
-    def _wake(self, uid: str, moment: datetime | None) -> None:
-        if moment is None:
-            self.alarms.pop(uid, None)
-        else:
-            self.alarms[uid] = moment
-
-    async def _do(self, batch: Sequence[calls.Call]) -> list[Any]:
-        return await _Ask(batch)
-
-    def learn(self, call: calls.Call, answer: Any) -> None:
-        """An answer has come, as `_do_one` hears of it."""
-        self._learn(call, answer)
-
-    def begin(self, uid: str) -> Work:
-        """A pass over a run that needs a look, as `_work` makes it."""
-        self._dirty.discard(uid)
-        return self._pass(uid)
-
-    def ring(self, now: datetime) -> None:
-        """What alarms are due means that their runs need a look."""
-        if self.alarms:
-            for uid in [uid for uid, moment in self.alarms.items() if moment <= now]:
-                del self.alarms[uid]
-                self._dirty.add(uid)
-
-    def pending(self) -> list[str]:
-        """The runs that need a look, in a fixed order."""
-        return sorted(self._dirty)
-
-    def failed(self, uid: str) -> bool:
-        """Whether the last pass over a run raised."""
-        return uid in self._failures
-
-
 @dataclass(slots=True)
 class Pass:
-    """A pass that is under way: the batch of calls it waits for."""
+    """A pass that is under way since a revision: the batch of calls it waits for."""
 
     work: Work
+    since: int
     batch: Sequence[calls.Call] = ()
     answers: list[Any] = field(default_factory=list)
     todo: list[int] = field(default_factory=list)
@@ -135,7 +65,9 @@ class Replica:
         self.mind: Mind | None = None
         self.passes: dict[str, Pass] = {}
         self._seen: dict[str, Pod] = {}
-        self._at = {"runs": 0, "pods": 0, "workflows": 0}
+        self._seen_runs: set[str] = set()
+        self._seen_slots: dict[str, Slot] = {}
+        self._at = {"runs": 0, "pods": 0, "workflows": 0, "slots": 0}
 
     # Life and death
 
@@ -143,9 +75,12 @@ class Replica:
         """A new process lists everything; `stale` is how many changes its lists lag behind."""
         self.mind = Mind(self.api, Policy())
         self._seen = {}
+        self._seen_runs = set()
+        self._seen_slots = {}
         self.trace.say(self.name, f"starts{f', its lists lag by {stale}' if stale else ''}")
         self.goals["stale list after a crash"] += stale > 0
         self.relist("pods", stale)
+        self.relist("slots", stale)
         self.mind.start()
         self.relist("runs", stale)
         self._at["workflows"] = len(self.api.workflow_history)
@@ -174,30 +109,44 @@ class Replica:
     # Caches
 
     def relist(self, kind: str, stale: int = 0) -> None:
-        """A list replaces what a watch has told, as `shell.watch` and kopf do; `stale` lets it lag behind."""
+        """A list replaces what a watch has told, as `shell.watch` does; `stale` lets it lag behind."""
         assert self.mind is not None
         if kind == "runs":
-            history = self.api.run_history
-            self._at[kind] = position = max(0, len(history) - stale)
-            # kopf tells what is there; it doesn't tell what has vanished in between.
-            for run in history.at(position).values():
+            runs = self.api.run_history
+            self._at[kind] = position = max(0, len(runs) - stale)
+            listed = runs.at(position)
+            before, self._seen_runs = self._seen_runs, set(listed)
+            for uid in before - self._seen_runs:
+                self.mind.lose_run(uid)
+            for run in listed.values():
                 self.mind.see_run(run)
+            return
+        if kind == "slots":
+            slots = self.api.slot_history
+            self._at[kind] = position = max(0, len(slots) - stale)
+            there = slots.at(position)
+            known, self._seen_slots = self._seen_slots, there
+            for uid, slot in known.items():
+                if uid not in there:
+                    self.mind.see_slot(slot, None)
+            for uid, slot in there.items():
+                self.mind.see_slot(known.get(uid), slot)
             return
         pods = self.api.pod_history
         self._at[kind] = position = max(0, len(pods) - stale)
         found = {uid: pod for uid, pod in pods.at(position).items() if _selected(pod)}
-        before, self._seen = self._seen, found
-        for uid, pod in before.items():
+        before_pods, self._seen = self._seen, found
+        for uid, pod in before_pods.items():
             if uid not in found:
                 self.mind.see_pod(pod, None)
         for uid, pod in found.items():
-            old = before.get(uid)
+            old = before_pods.get(uid)
             if old is None or old.metadata.resource_version != pod.metadata.resource_version:
                 self.mind.see_pod(old, pod)
 
     def deliver(self, bits: int, count: int = 1) -> bool:
         """The watches bring the next changes; False where there are none."""
-        kinds = [kind for kind in ("pods", "runs", "workflows") if self._at[kind] < self._end(kind)]
+        kinds = [kind for kind in ("pods", "runs", "slots", "workflows") if self._at[kind] < self._end(kind)]
         if self.mind is None or self.frozen or not kinds:
             return False
         kind = kinds[bits % len(kinds)]
@@ -213,6 +162,7 @@ class Replica:
             "pods": self.api.pod_history,
             "runs": self.api.run_history,
             "workflows": self.api.workflow_history,
+            "slots": self.api.slot_history,
         }
         return len(histories[kind])
 
@@ -221,15 +171,24 @@ class Replica:
         if kind == "runs":
             old, run = self.api.run_history.changes[position]
             if run is not None:
+                self._seen_runs.add(run.metadata.uid)
                 self.mind.see_run(run)
             elif old is not None:
+                self._seen_runs.discard(old.metadata.uid)
                 self.mind.lose_run(old.metadata.uid)
         elif kind == "pods":
             self._pod_event(*self.api.pod_history.changes[position])
+        elif kind == "slots":
+            old_slot, slot = self.api.slot_history.changes[position]
+            if slot is not None:
+                self._seen_slots[slot.metadata.uid] = slot
+            elif old_slot is not None:
+                self._seen_slots.pop(old_slot.metadata.uid, None)
+            self.mind.see_slot(old_slot, slot)
         else:
             _, workflow = self.api.workflow_history.changes[position]
             assert workflow is not None
-            self.mind.see_workflow(NAMESPACE, workflow.metadata.name)
+            self.mind.see_workflow(workflow)
 
     def _pod_event(self, before: Pod | None, after: Pod | None) -> None:
         assert self.mind is not None
@@ -247,7 +206,7 @@ class Replica:
 
     def repeat(self, bits: int) -> bool:
         """A watch brings a change for the second time."""
-        kind = ("pods", "runs")[bits % 2]
+        kind = ("pods", "runs", "slots")[bits % 3]
         if self.mind is None or self.frozen or self._at[kind] == 0:
             return False
         self._event(kind, self._at[kind] - 1)
@@ -255,7 +214,7 @@ class Replica:
 
     def lose(self, bits: int) -> bool:
         """A watch swallows a change; the next list will bring it."""
-        kind = ("pods", "runs")[bits % 2]
+        kind = ("pods", "runs", "slots")[bits % 3]
         if self.mind is None or self.frozen or self._at[kind] >= self._end(kind):
             return False
         self.trace.say(self.name, f"misses a change of {kind}")
@@ -281,7 +240,7 @@ class Replica:
         work = self.passes.get(uid)
         if work is None:
             assert self.mind is not None
-            work = self.passes[uid] = Pass(self.mind.begin(uid))
+            work = self.passes[uid] = Pass(self.mind.begin(uid), self.api.revision)
             self._resume(uid, work, None)
             return None
         assert self.mind is not None
@@ -293,6 +252,8 @@ class Replica:
             self.trace.call(self.name, call, answer, "the answer arrives")
         else:
             answer = self._perform(call, mode)
+            if isinstance(call, calls.WriteStatus) and isinstance(answer, Run):
+                check_refusals(self.api, call.run, answer, work.since)
             work.blurred |= mode is Mode.AMBIGUOUS and isinstance(call, calls.CreatePod)
             if mode is Mode.SLOW:
                 self.goals["slow answer"] += 1

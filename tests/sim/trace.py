@@ -6,6 +6,7 @@ from adze.core import calls
 from adze.core.calls import Problem
 from adze.core.model import Run, RunStatus
 from adze.core.pods import Pod
+from adze.core.slots import Slot
 
 
 class Trace:
@@ -43,6 +44,13 @@ def describe(call: Any) -> str:
             return f"{kind} {call.pod.name} ({call.pod.metadata.uid}@{call.pod.metadata.resource_version})"
         case calls.ListPods() | calls.DeleteRun():
             return f"{kind} {call.run.metadata.name}"
+        case calls.TakeSlot():
+            meta = call.manifest["metadata"]
+            return f"{kind} {meta['name']} for {call.manifest['spec']['holderIdentity']}"
+        case calls.ReadSlot() | calls.MarkSlot() | calls.FreeSlot():
+            return f"{kind} {slot(call.slot)}{' off' if isinstance(call, calls.MarkSlot) and not call.marked else ''}"
+        case calls.ListSlots():
+            return f"{kind} {call.group or 'all'}"
         case calls.ReadRun() | calls.ReadPod() | calls.ReadWorkflow():
             return f"{kind} {call.name}"
     return kind
@@ -65,9 +73,20 @@ def result(answer: Any) -> str:
         return f"@{answer.metadata.resource_version} {status(answer.status)}"
     if isinstance(answer, Pod):
         return pod(answer)
+    if isinstance(answer, Slot):
+        return slot(answer)
     if isinstance(answer, dict):
-        return "; ".join(f"{name} {pod(item)}" for name, item in answer.items()) or "no Pods"
+        items = [slot(item) if isinstance(item, Slot) else f"{name} {pod(item)}" for name, item in answer.items()]
+        return "; ".join(items) or "none"
     return "done"
+
+
+def slot(item: Slot) -> str:
+    """A slot in a few words."""
+    meta = item.metadata
+    return (
+        f"{meta.name} of {item.run}/{item.holder} {meta.uid}@{meta.resource_version}{' marked' if item.marked else ''}"
+    )
 
 
 def pod(item: Pod) -> str:

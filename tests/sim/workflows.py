@@ -6,7 +6,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from adze.core.model import Backoff, BackoffType, FailurePolicy, Retention, RunSpec, Step, WorkflowSpec
+from adze.core.model import (
+    Backoff,
+    BackoffType,
+    Concurrency,
+    FailurePolicy,
+    Retention,
+    RunSpec,
+    Step,
+    Strategy,
+    WorkflowSpec,
+)
 
 IMAGE = "sim"
 SHAPES = 300
@@ -112,6 +122,25 @@ def _input(shape: int) -> dict[str, Any]:
 def inline(size: int, shape: int) -> RunSpec:
     """A run that brings its workflow along."""
     return RunSpec(workflow_spec=workflow(size, shape), input=_input(shape))
+
+
+@lru_cache(maxsize=4096)
+def queued(size: int, kind: int, shape: int) -> RunSpec:
+    """A run that shares keys with all others of that kind. A key tells its limit: `run-2` has two slots."""
+    random = Random(kind)
+    strategy = list(Strategy)[kind % 5]
+    limits = [random.choice((1, 1, 2)) for _ in range(3)]
+    entries = [Concurrency(key=f"run-{limits[0]}", max_runs=limits[0], strategy=strategy, scope="pool")]
+    if kind // 5 % 3 == 0:
+        entries.append(Concurrency(key=f"other-{limits[1]}", max_runs=limits[1], scope="pool"))
+    base = workflow(size, shape)
+    waits = Concurrency(key=f"step-{limits[2]}", max_runs=limits[2], scope="pool")
+    steps = tuple(
+        replace(step, concurrency=(waits,)) if (kind // 15 + index) % 2 else step
+        for index, step in enumerate(base.steps)
+    )
+    spec = replace(base, steps=steps, concurrency=tuple(entries) if kind // 30 % 4 else ())
+    return RunSpec(workflow_spec=spec, input={"go": shape % 2 == 0}, priority=shape % 3)
 
 
 def named(name: str, shape: int) -> RunSpec:

@@ -7,6 +7,7 @@ from typing import Any
 from adze.core.draft import Notice
 from adze.core.model import Run, RunStatus
 from adze.core.pods import Pod
+from adze.core.slots import Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,45 @@ class DeletePod:
 
 
 @dataclass(frozen=True, slots=True)
+class ListSlots:
+    """Quorum LIST of the taken slots of a group, or of a whole namespace: dict of Slot by name."""
+
+    namespace: str
+    group: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSlot:
+    """Create a slot's Lease: Slot, or Problem(EXISTS, REFUSED…)."""
+
+    namespace: str
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSlot:
+    """Quorum GET of a slot's Lease: Slot, maybe another holder's, or Problem(NOT_FOUND)."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSlot:
+    """Mark a slot as about to be given back, or not: on the version that `slot` shows: Slot, or Problem(CONFLICT)."""
+
+    slot: Slot
+    marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FreeSlot:
+    """Delete a slot's Lease, if it still has the UID that `slot` shows, and its version where `unchanged`: None."""
+
+    slot: Slot
+    unchanged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteRun:
     """Delete the run, if it still has the UID and version that `run` shows: None, or a Problem."""
 
@@ -120,6 +160,11 @@ Call = (
     | OpenGate
     | Release
     | DeletePod
+    | ListSlots
+    | TakeSlot
+    | ReadSlot
+    | MarkSlot
+    | FreeSlot
     | DeleteRun
     | Say
 )

@@ -66,7 +66,7 @@ def structural(schema: Mapping[str, Any], components: Mapping[str, Any]) -> dict
     merged: dict[str, Any] = {}
     if "$ref" in schema:
         merged |= structural(components[schema["$ref"].rsplit("/", 1)[1]], components)
-    if "anyOf" in schema:
+    if "anyOf" in schema and "x-kubernetes-int-or-string" not in schema:
         members = [member for member in schema["anyOf"] if member != {"type": "null"}]
         if len(members) != 1:
             raise TypeError(f"a union of {len(members)} types has no structural schema")

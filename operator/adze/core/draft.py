@@ -13,6 +13,7 @@ from adze.core.observed import Observed
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Node, Revision, Stage
+from adze.core.slots import Want
 
 REASON_LIMIT = 64
 MESSAGE_LIMIT = 1024
@@ -84,6 +85,8 @@ class Draft:
     needs_pods: bool = False
     outputs_size: int | None = None
     fans: dict[str, Fan] = field(default_factory=dict)
+    wants: list[Want] = field(default_factory=list)
+    start_time: datetime | None = None
     _closed: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
@@ -123,6 +126,14 @@ class Draft:
         changed = status != known.get(status.name)
         known[status.name] = status  # type: ignore[assignment]
         return changed
+
+    @property
+    def ending(self) -> tuple[str, str] | None:
+        """Reason and message where the run is to end early: a user cancels it, or a newer run takes its place."""
+        if self.run.spec.cancel:
+            return verdict.CANCELLED, "the run was cancelled"
+        newer = self.run.status.superseded_by or (self.observed.dismissal and self.observed.dismissal.by)
+        return (verdict.SUPERSEDED, f"run {newer} took its place") if newer else None
 
     def wake_at(self, moment: datetime) -> None:
         """Plan again at that moment at the latest."""
@@ -204,7 +215,7 @@ class Draft:
 
 WITHDRAWN = frozenset(
     {
-        *(verdict.CANCELLED, verdict.DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"),
+        *(*verdict.EARLY, verdict.DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"),
         *("PodRejected", "NameCollision", "PodLost"),
     }
 )

@@ -238,3 +238,10 @@ def rest(status: RunStatus) -> timedelta:
 def settled(items: ItemsStatus, index: int) -> bool:
     """Whether an item has folded: each of its attempts is closed."""
     return any(intervals.holds(text, index) for text in (items.succeeded, items.failed, items.cancelled))
+
+
+def folded(status: RunStatus, part: str) -> bool:
+    """Whether that is an item which has folded."""
+    index = names.index(part)
+    step = next((step for step in status.steps if step.name == part.partition("[")[0]), None)
+    return index is not None and step is not None and step.items is not None and settled(step.items, index)

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adze.core.pods import Pod
+from adze.core.revision import Revision
+from adze.core.slots import Dismissal, Slot, Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +24,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The Pods of one run as they were last seen.
+    """The Pods and slots of one run as they were last seen.
 
     `fresh` says that `pods` is a quorum LIST made after the run was read; until then a Pod that isn't here may exist.
     `vanished` names Pods that were seen and then disappeared with their finalizer on. `pages` are those pages of
     outputs, by name, that a plan has asked for; None is one that is gone.
+    `slots` are the Leases that bear the run's name; `granted` are the holders that may rely on theirs; `waits` tells
+    why others have none yet. `live` is the run's Workflow as it is now, whose limits count.
     """
 
     pods: Mapping[str, Pod] = field(default_factory=dict)
@@ -34,6 +38,11 @@ class Observed:
     vanished: frozenset[str] = frozenset()
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     pages: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    slots: tuple[Slot, ...] = ()
+    granted: frozenset[str] = frozenset()
+    waits: Mapping[str, Wait] = field(default_factory=dict)
+    dismissal: Dismissal | None = None
+    live: Revision | None = None
 
     def pod(self, name: str, owner: str) -> Pod | None:
         """The Pod of that name if the run with the UID `owner` controls it; somebody else's is nobody's attempt."""

@@ -7,13 +7,13 @@ in the simulator and in a test.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from adze.core import conditions, duration, manifest, names, verdict
+from adze.core import conditions, duration, manifest, names, slots, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, WITHDRAWN, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
@@ -24,7 +24,10 @@ from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import InvalidWorkflow, Revision, Stage
 from adze.core.rules import RULES
+from adze.core.rules.admit import idle_slots, run_want
 from adze.core.schema import DEEPEST, Mismatch, nested_deeper
+from adze.core.slots import Slot, Want
+from adze.core.strategies import LIMIT_REACHED
 
 WORKFLOW_PATIENCE = timedelta(seconds=60)
 """How long a run waits for a Workflow that isn't there: one `kubectl apply` may bring both in any order."""
@@ -40,7 +43,7 @@ class Plan:
 
     `status` is None when nothing is worth writing. `needs_pods` asks for a quorum LIST of the run's Pods and another
     plan. `expired` says that retention has run out. `manifests` are those of attempts claimed in `status`, by Pod name.
-    `pages` are ConfigMaps that must be there before `status` is written.
+    `pages` are ConfigMaps that must be there before `status` is written, `wants` the slots that the run needs or uses.
     """
 
     status: RunStatus | None = None
@@ -50,6 +53,7 @@ class Plan:
     wake: datetime | None = None
     needs_pods: bool = False
     expired: bool = False
+    wants: tuple[Want, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Chores:
     open: tuple[Pod, ...] = ()
     release: tuple[Pod, ...] = ()
     delete: tuple[Pod, ...] = ()
+    free: tuple[Slot, ...] = ()
     wake: datetime | None = None
 
 
@@ -88,7 +93,7 @@ def begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
         message = "spec.suspend is true: set it to false to start"
         return Plan(status=_if_new(run, _summary(run, Phase.PENDING, "Suspended", message, now)))
     status = RunStatus(
-        start_time=now,
+        ticket=int(run.metadata.resource_version or 0) if revision.queued else 0,
         revision=revision.digest,
         workflow_spec=_plain(spec),
         steps=tuple(StepStatus(name=node.name) for node in revision.stage(Stage.GRAPH)),
@@ -131,19 +136,23 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         policy=policy,
         steps={status.name: status for status in run.status.steps},
         input=run_input(run, revision),
+        start_time=run.status.start_time,
     )
+    if draft.start_time is None and (waiting := _admit(draft)):
+        return waiting
     for rule in RULES:
         rule(draft)
     status = _sum_up(draft)
     if draft.needs_pods and not draft.firm:
         # Nothing to record before the LIST that decides what comes next.
         return Plan(needs_pods=True, wake=draft.wake)
+    wants = tuple(draft.wants)
     if status == run.status:
-        return Plan(wake=draft.wake)
+        return Plan(wake=draft.wake, wants=wants)
     if not draft.firm and status.observed_generation == run.status.observed_generation and not status.phase.final:
         ripe = draft.ripe or now
         if now < ripe:
-            return Plan(wake=min(draft.wake or ripe, ripe))
+            return Plan(wake=min(draft.wake or ripe, ripe), wants=wants)
     return Plan(
         status=status,
         notices=tuple(draft.notices),
@@ -151,7 +160,49 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         pages=tuple(manifest.page(run, name, outputs) for name, outputs in draft.pages.items()),
         wake=draft.wake,
         needs_pods=draft.needs_pods,
+        wants=wants,
     )
+
+
+def _admit(draft: Draft) -> Plan | None:
+    """None if the run starts now; else the plan of one that waits, or that will never start."""
+    run, now = draft.run, draft.now
+    if dismissal := draft.observed.dismissal:
+        return _never(draft, dismissal.reason, dismissal.message, by=dismissal.by)
+    if draft.ending:
+        return _never(draft, draft.ending[0], f"{draft.ending[1]} before it started")
+    limit = draft.revision.queue_timeout
+    end = (run.metadata.creation_timestamp or now) + limit if limit else None
+    if end and now >= end:
+        return _never(
+            draft, "QueueTimeout", f"waited longer than {draft.revision.spec.queue_timeout}: {run.status.message}"
+        )
+    if run.spec.suspend:
+        waiting = _summary(run, Phase.PENDING, "Suspended", "spec.suspend is true: set it to false to start", now)
+        return Plan(status=_if_new(run, waiting), wake=end)
+    if draft.revision.queues and slots.RUN not in draft.observed.granted:
+        try:
+            want = run_want(draft)
+        except slots.InvalidKey as error:
+            return _never(draft, "InvalidConcurrency", str(error))
+        if (wait := draft.observed.waits.get(slots.RUN)) is None:
+            return Plan(wants=(want,), wake=end)
+        waiting = _summary(run, Phase.QUEUED, "ConcurrencyLimit", wait.message, now)
+        return Plan(status=_if_new(run, waiting), wants=(want,), wake=min(end or wait.again, wait.again))
+    draft.start_time, draft.firm = now, True
+    return None
+
+
+def _never(draft: Draft, reason: str, message: str, by: str | None = None) -> Plan:
+    """The end of a run that has not started."""
+    phase = Phase.CANCELLED if reason in (*verdict.EARLY, LIMIT_REACHED) else Phase.FAILED
+    refusal = _refuse(draft.run, draft.now, reason, message, phase)
+    assert refusal.status is not None
+    steps = tuple(
+        msgspec.structs.replace(status, phase=Phase.CANCELLED, reason=reason, message=message)
+        for status in draft.steps.values()
+    )
+    return replace(refusal, status=msgspec.structs.replace(refusal.status, steps=steps, superseded_by=by))
 
 
 def run_input(run: Run, revision: Revision) -> dict[str, Any]:
@@ -179,6 +230,8 @@ def _sum_up(draft: Draft) -> RunStatus:
         steps=steps,
         progress=progress,
         output=output,
+        start_time=draft.start_time,
+        superseded_by=run.status.superseded_by or (draft.observed.dismissal and draft.observed.dismissal.by),
         finish_time=draft.now if phase.final else None,
     )
 
@@ -211,15 +264,15 @@ def _all_ended(draft: Draft) -> bool:
 
 def _handled(draft: Draft) -> bool:
     """Whether an onFailure step that is wanted has been listed."""
-    if draft.run.spec.cancel or not draft.failed():
+    if draft.ending or not draft.failed():
         return True
     return all(node.name in draft.steps for node in draft.revision.stage(Stage.ON_FAILURE))
 
 
 def _progressing(draft: Draft) -> tuple[Phase, str | None, str | None]:
     """A run on its way. If a step waits for something that a person could mend, the run says so."""
-    if draft.run.spec.cancel:
-        return Phase.RUNNING, "Cancelling", "the run was cancelled; its Pods are being deleted"
+    if draft.ending:
+        return Phase.RUNNING, "Cancelling", f"{draft.ending[1]}; its Pods are being deleted"
     if draft.run.spec.suspend:
         return Phase.RUNNING, "Suspended", "spec.suspend is true: nothing new is started"
     for status in draft.steps.values():
@@ -248,7 +301,7 @@ def _output(draft: Draft) -> tuple[dict[str, Any] | None, tuple[str, str] | None
 
 
 def _farewell(phase: Phase, reason: str | None, message: str | None, draft: Draft) -> tuple[str, str, str]:
-    took = duration.show(draft.now - (draft.run.status.start_time or draft.now))
+    took = duration.show(draft.now - (draft.start_time or draft.now))
     if phase is Phase.SUCCEEDED:
         return "Normal", "Succeeded", f"{len(draft.steps)} steps in {took}"
     return "Warning" if phase is Phase.FAILED else "Normal", phase.value, f"{reason}: {message} (after {took})"
@@ -305,7 +358,7 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
                     delete.append(pod)
                 elif end:
                     wake = min(wake or end, end)
-    return Chores(tuple(create), tuple(opening), tuple(release), tuple(delete), wake)
+    return Chores(tuple(create), tuple(opening), tuple(release), tuple(delete), idle_slots(run, observed), wake)
 
 
 def _end_of_patience(pod: Pod, end: datetime) -> datetime | None:

@@ -29,23 +29,26 @@ from adze.core.calls import (
     DeletePod,
     DeleteRun,
     Failure,
+    FreeSlot,
     ListPods,
     OpenGate,
     Problem,
     ReadPage,
     ReadPod,
     ReadRun,
+    ReadSlot,
     ReadWorkflow,
     Release,
     Say,
     WriteStatus,
 )
-from adze.core.model import Run, Workflow
+from adze.core.model import Metadata, Run, RunSpec, Workflow
 from adze.core.observed import Observed, Refusal
 from adze.core.planner import Plan
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Revision
+from adze.core.slots import Slot, Want, attempt_holder, needed
 from adze.core.values import PagesNeeded, Values
 
 T = TypeVar("T")
@@ -53,17 +56,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass leaves behind: when to look again, creates that were refused, and how long to rest first."""
+    """What a pass leaves behind: when to look again, creates that were refused, the slots wanted (None: as before).
+
+    `again` asks for another pass because a call got a conflict or an unknown answer: soon, and later each time in a
+    row (`backoff.again`). The watch brings the newer object, normally sooner. `rest` is how long to wait before the
+    next pass, whatever asks for it.
+    """
 
     wake: datetime | None = None
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    again: bool = False
+    wants: tuple[Want, ...] | None = None
     rest: timedelta = timedelta(0)
 
 
 Steps = Generator[Sequence[Call], Sequence[Any], Pass]
 
-AGAIN = timedelta(seconds=1)
-"""Pause after a conflict or an unknown answer: the watch brings the newer object, normally sooner."""
 REFUSED_AGAIN = (timedelta(seconds=5), timedelta(minutes=1))
 """First and longest pause before a create that a quota refused is tried again."""
 MAX_ROUNDS = 4
@@ -75,10 +83,12 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
     begun = run
     if run.status.workflow_spec is None:
         if run.status.phase.final:
-            return Pass()
+            return (yield from _let_go(run, observed, now))
         plan = yield from _begin(run, now)
+        if plan is None:
+            return Pass(again=True)
         if plan.status is None or plan.status.workflow_spec is None:
-            return (yield from _wait(run, plan, now))
+            return (yield from _wait(run, plan, observed, now))
         # The frozen workflow and the first claims go out in one write.
         begun = msgspec.structs.replace(run, status=plan.status)
     revision = revisions.of_run(begun.status.revision or "", begun.status.workflow_spec or {})
@@ -86,19 +96,19 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         asked = partial(planner.plan, begun, revision, now=now, policy=policy)
         planned, observed = yield from _with_pages(run, observed, asked)
         if planned is None:
-            return Pass(now + AGAIN, observed.refusals)
+            return Pass(refusals=observed.refusals, again=True)
         plan = planned
         if plan.expired:
             answer = yield from _on_version(run, DeleteRun(run))
-            return Pass(now + AGAIN if _unsettled([answer]) else None)
+            return Pass(again=_unsettled([answer]))
         if plan.status is not None:
             # What the status refers to must be there before it.
             made = (yield [CreatePage(page) for page in plan.pages]) if plan.pages else ()
             if any(isinstance(answer, Problem) and answer.failure is not Failure.EXISTS for answer in made):
-                return Pass(wake=now + AGAIN, refusals=observed.refusals)
+                return Pass(refusals=observed.refusals, again=True)
             answer = yield from _on_version(run, WriteStatus(run, plan.status))
             if isinstance(answer, Problem):
-                return Pass(wake=now + AGAIN, refusals=observed.refusals)
+                return Pass(refusals=observed.refusals, again=True)
             run = begun = answer
             observed = replace(observed, fresh=False)
         hands = _Hands(run, revision, observed, now, policy)
@@ -107,23 +117,24 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         if plan.needs_pods:
             (listed,) = yield [ListPods(run)]
             if isinstance(listed, Problem):
-                return Pass(wake=now + AGAIN, refusals=observed.refusals)
+                return Pass(refusals=observed.refusals, again=True)
             observed = replace(observed, pods=listed, fresh=True)
         elif not hands.replan and not (plan.status and plan.status.phase.final):
             wake = _soonest(plan.wake, hands.wake)
             # A run that has more to claim at once doesn't rest.
             rest = fanout.rest(run.status) if wake is None or wake > now else timedelta(0)
-            return Pass(wake, observed.refusals, rest)
+            return Pass(wake, observed.refusals, hands.again, plan.wants, rest)
     return Pass(now, observed.refusals)
 
 
-def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan]:
+def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan | None]:
+    """The first plan of a run; None if its Workflow could not be read."""
     workflow: Workflow | None = None
     if run.spec.workflow is not None:
         (answer,) = yield [ReadWorkflow(run.metadata.namespace, run.spec.workflow)]
         if isinstance(answer, Problem):
             if answer.failure is not Failure.NOT_FOUND:
-                return Plan(wake=now + AGAIN)
+                return None
         else:
             workflow = answer
     return planner.begin(run, workflow, now)
@@ -136,8 +147,8 @@ def _with_pages(
     while True:
         try:
             return ask(observed), observed
-        except PagesNeeded as needed:
-            names = list(needed.names)
+        except PagesNeeded as lacking:
+            names = list(lacking.names)
         answers = yield [ReadPage(run.metadata.namespace, name) for name in names]
         pages = dict(observed.pages)
         for name, answer in zip(names, answers, strict=True):
@@ -147,15 +158,24 @@ def _with_pages(
         observed = replace(observed, pages=pages)
 
 
-def _wait(run: Run, plan: Plan, now: datetime) -> Steps:
+def _let_go(run: Run, observed: Observed, now: datetime) -> Steps:
+    """A run that ended before it had begun may have slots."""
+    idle = planner.chores(run, observed, now).free
+    answers = (yield [FreeSlot(slot) for slot in idle]) if idle else ()
+    return Pass(again=_unsettled(answers), wants=())
+
+
+def _wait(run: Run, plan: Plan, observed: Observed, now: datetime) -> Steps:
     """A run that doesn't begin, now or ever."""
     if plan.status is None:
-        return Pass(plan.wake)
+        return Pass(plan.wake, wants=())
     answer = yield from _on_version(run, WriteStatus(run, plan.status))
     if isinstance(answer, Problem):
-        return Pass(now + AGAIN)
+        return Pass(again=True)
     yield [Say(run, notice) for notice in plan.notices]
-    return Pass(plan.wake)
+    if plan.status.phase.final:
+        return (yield from _let_go(answer, observed, now))
+    return Pass(plan.wake, wants=())
 
 
 def _on_version(run: Run, call: WriteStatus | DeleteRun) -> Generator[Sequence[Call], Sequence[Any], Any]:
@@ -197,10 +217,8 @@ class _Hands:
             pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not observed.pod(pod, owner)
         }
         self.wake: datetime | None = None
+        self.again = False
         self.replan = False
-
-    def _look_again(self) -> None:
-        self.wake = _soonest(self.wake, self.now + AGAIN)
 
     def do(self, plan: Plan) -> Generator[Sequence[Call], Sequence[Any], None]:
         """Create, then open the gates that the run still stands behind; what nobody waits for comes last."""
@@ -211,15 +229,15 @@ class _Hands:
             answers = yield [CreatePod(self.run, manifest) for manifest in manifests.values()]
             opening += yield from self._created(tuple(manifests), answers)
         if opening:
-            yield from self._open(opening)
+            yield from self._open(opening, plan.wants)
         others: list[Call] = [DeletePod(pod) for pod in chores.delete]
         others += [Release(pod) for pod in chores.release]
+        others += [FreeSlot(slot) for slot in chores.free]
         others += [Say(self.run, notice) for notice in plan.notices]
         if others:
             answers = yield others
             self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Pod)}
-            if _unsettled(answers):
-                self._look_again()
+            self.again |= _unsettled(answers)
         self.wake = _soonest(self.wake, chores.wake)
 
     def _manifests(
@@ -232,7 +250,7 @@ class _Hands:
             if known is None:
                 known, self.observed = yield from _with_pages(self.run, self.observed, partial(self._manifest, pod))
             if known is None:
-                self._look_again()
+                self.again = True
             else:
                 made[pod] = known
         return made
@@ -269,12 +287,12 @@ class _Hands:
             answers = yield [ReadPod(self.run.metadata.namespace, name) for name in existing]
             for name, answer in zip(existing, answers, strict=True):
                 if isinstance(answer, Problem):
-                    self._look_again()
+                    self.again = True
                 elif answer.owned_by(self.run.metadata.uid):
                     self.pods[name] = answer
                     pods += [answer] if answer.gated and not answer.deleting else []
                     if answer.deleting:
-                        self._look_again()
+                        self.again = True
                 else:
                     self._refused(name, Problem(Failure.REFUSED, "NameCollision", f"Pod {name} belongs to another"))
         return pods
@@ -282,7 +300,7 @@ class _Hands:
     def _refused(self, pod: str, problem: Problem) -> None:
         """Remember a refusal, so that the next plan shows it, and so that it isn't asked for again at once."""
         if problem.failure in (Failure.UNKNOWN, Failure.CONFLICT):
-            self._look_again()
+            self.again = True
             return
         before = self.refusals.get(pod)
         first, longest = REFUSED_AGAIN
@@ -298,24 +316,48 @@ class _Hands:
         self.wake = _soonest(self.wake, self.refusals[pod].retry_at)
         self.replan |= before is None or before.reason != problem.reason
 
-    def _open(self, pods: Sequence[Pod]) -> Generator[Sequence[Call], Sequence[Any], None]:
-        """One read for all Pods of a wave, made after each of them was seen."""
-        (run,) = yield [_read(self.run)]
+    def _open(self, pods: Sequence[Pod], wants: Sequence[Want]) -> Generator[Sequence[Call], Sequence[Any], None]:
+        """One read for all Pods of a wave, and one for each slot that they need, made after each Pod was seen."""
+        slots = {pod.name: needed(wants, self.observed.slots, self._holder(pod)) for pod in pods}
+        pods = [pod for pod in pods if slots[pod.name] is not None]
+        if not pods:
+            return  # Their slots are being taken again: then there is another look.
+        asked = {slot.metadata.name: slot for pod in pods for slot in slots[pod.name] or ()}
+        run, *read = yield [_read(self.run), *(ReadSlot(slot) for slot in asked.values())]
+        held = {slot.metadata.name for slot in read if isinstance(slot, Slot) and _stands(asked, slot)}
         if isinstance(run, Problem):
-            self._look_again()
+            self.again = True
             return
         if run.metadata.uid != self.run.metadata.uid:
             return
-        allowed = [pod for pod in pods if planner.may_start(run, pod)]
+        allowed = [
+            pod
+            for pod in pods
+            if planner.may_start(run, pod) and all(slot.metadata.name in held for slot in slots[pod.name] or ())
+        ]
+        if asked and len(allowed) < len(pods):
+            self.again = True
         if allowed:
             answers = yield [OpenGate(pod) for pod in allowed]
             self.pods |= {answer.name: answer for answer in answers if not isinstance(answer, Problem)}
-            if any(isinstance(answer, Problem) for answer in answers):
-                self._look_again()
+            self.again |= any(isinstance(answer, Problem) for answer in answers)
+
+    def _holder(self, pod: Pod) -> str:
+        return next(
+            attempt_holder(part.name, attempt.number)
+            for part in self.run.status.parts()
+            for attempt in part.attempts
+            if attempt.pod == pod.name
+        )
 
 
-def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now: datetime) -> Steps:
-    """Let go of Pods whose run is gone or going, once a quorum GET has said so.
+def _stands(asked: Mapping[str, Slot], read: Slot) -> bool:
+    """Whether the Lease still is the slot that was asked for, and nobody is about to give it back."""
+    return read.metadata.uid == asked[read.metadata.name].metadata.uid and not read.marked
+
+
+def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], slots: Sequence[Slot] = ()) -> Steps:
+    """Let go of Pods and slots whose run is gone or going, once a quorum GET has said so.
 
     Without a `name` no Pod has an owner any more: the run was deleted with `--cascade=orphan`. Such Pods may run on.
     """
@@ -325,10 +367,25 @@ def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now
         (run,) = yield [ReadRun(namespace, name, uid)]
         if isinstance(run, Problem):
             if run.failure is not Failure.NOT_FOUND:
-                return Pass(now + AGAIN)
+                return Pass(again=True)
         elif run.metadata.uid == uid and run.metadata.deletion_timestamp is None:
-            return Pass(now + AGAIN)
+            return Pass(again=True)
         calls = [DeletePod(pod) for pod in pods if not pod.deleting and not pod.ended]
     calls += [Release(pod) for pod in pods if pod.held]
     answers = (yield calls) if calls else ()
-    return Pass(now + AGAIN if _unsettled(answers) else None)
+    if slots and all(pod.ended for pod in pods):
+        answers = [*answers, *(yield from _free_all(namespace, uid, slots))]
+    return Pass(again=_unsettled(answers))
+
+
+def _free_all(
+    namespace: str, uid: str, slots: Sequence[Slot]
+) -> Generator[Sequence[Call], Sequence[Any], Sequence[Any]]:
+    """Free the slots of a run that is gone, unless a Pod of it that nobody knew of may still run."""
+    gone = Run(metadata=Metadata(name="", namespace=namespace, uid=uid), spec=RunSpec())
+    (listed,) = yield [ListPods(gone)]
+    if isinstance(listed, Problem):
+        return [listed]
+    if not all(pod.ended for pod in listed.values()):
+        return [Problem(Failure.LATER, "PodsLeft", "its Pods have not ended")]
+    return (yield [FreeSlot(slot) for slot in slots])

@@ -1,6 +1,6 @@
 """A workflow checked and compiled: what a run is frozen to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
@@ -11,8 +11,9 @@ import msgspec
 
 from adze.core import dag, duration, expressions, names, schema
 from adze.core.expressions import BOOL, INT, OBJECT, OBJECTS, STRING, ExpressionError, Program, Scope, Template
-from adze.core.model import Backoff, Defaults, Step, WorkflowSpec
+from adze.core.model import Backoff, Concurrency, Defaults, Step, WorkflowSpec
 from adze.core.schema import Validator
+from adze.core.slots import Entry
 
 START_TIMEOUT = timedelta(minutes=10)
 """Limit from a Pod's creation to its container's start, where the step sets none."""
@@ -77,6 +78,7 @@ class Node:
     backoff: Backoff
     timeout: timedelta | None
     start_timeout: timedelta
+    queues: tuple[Entry, ...]
     for_each: Program | None = None
     iterated: frozenset[str] = frozenset()
     index: int | None = None
@@ -108,6 +110,13 @@ class Revision:
     output: Template | None
     timeout: timedelta
     lists: frozenset[str]
+    queue_timeout: timedelta | None
+    queues: tuple[Entry, ...]
+
+    @property
+    def queued(self) -> bool:
+        """Whether a run has to do with queues at all."""
+        return bool(self.queues) or any(node.queues for node in self.nodes.values())
 
     def node(self, part: str) -> Node:
         """The node of a step, or of an item named step[index]."""
@@ -198,6 +207,8 @@ class _Compiler:
             output=output,
             timeout=self.limit(spec.timeout, "spec.timeout") or timedelta(hours=24),
             lists=self.lists,
+            queue_timeout=self.limit(spec.queue_timeout, "spec.queueTimeout"),
+            queues=self.queues(spec.concurrency, self.scope(frozenset(), Stage.GRAPH), "spec"),
         )
 
     def graph(self, parents: Mapping[str, tuple[str, ...]]) -> Mapping[str, frozenset[str]]:
@@ -250,6 +261,7 @@ class _Compiler:
             backoff=backoff,
             timeout=timeout if timeout or stage is Stage.GRAPH else CLEANUP_TIMEOUT,
             start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or START_TIMEOUT,
+            queues=self.queues(step.concurrency, scope, field),
             for_each=for_each,
             iterated=_read_by(for_each) if for_each else frozenset(),
         )
@@ -296,6 +308,17 @@ class _Compiler:
             return None
         self.check_fields(source, field)
         return program
+
+    def queues(self, entries: Sequence[Concurrency], scope: Scope, field: str) -> tuple[Entry, ...]:
+        compiled = []
+        for index, entry in enumerate(entries):
+            place = f"{field}.concurrency[{index}]"
+            key = self.template(entry.key, scope, f"{place}.key")
+            if isinstance(entry.max_runs, int):
+                compiled.append(Entry(entry, key, entry.max_runs))
+            elif limit := self.program(entry.max_runs, scope, f"{place}.maxRuns", INT):
+                compiled.append(Entry(entry, key, limit))
+        return tuple(compiled)
 
     def template(self, value: Any, scope: Scope, field: str) -> Template:
         try:

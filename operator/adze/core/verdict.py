@@ -5,6 +5,9 @@ from collections.abc import Iterable
 from adze.core.model import Phase, StepStatus
 
 CANCELLED = "Cancelled"
+SUPERSEDED = "Superseded"
+EARLY = frozenset({CANCELLED, SUPERSEDED})
+"""Reasons of steps that ended because their run was to end early."""
 DEADLINE = "DeadlineExceeded"
 
 
@@ -21,6 +24,7 @@ def of_steps(statuses: Iterable[StepStatus]) -> tuple[Phase, str | None, str | N
         if first.reason == DEADLINE:
             return Phase.FAILED, DEADLINE, first.message
         return Phase.FAILED, "StepFailed", f"{first.name}: {first.reason}: {first.message or ''}"
-    if any(status.phase is Phase.CANCELLED and status.reason == CANCELLED for status in statuses):
-        return Phase.CANCELLED, CANCELLED, "the run was cancelled"
+    early = next((status for status in statuses if status.phase is Phase.CANCELLED and status.reason in EARLY), None)
+    if early:
+        return Phase.CANCELLED, early.reason, early.message
     return Phase.SUCCEEDED, None, None

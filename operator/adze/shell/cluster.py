@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 
 from adze.shell import metrics
+from adze.shell.throttle import Throttle
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
@@ -99,12 +100,13 @@ def text_of(data: bytes | str | None) -> str | None:
 
 
 class Cluster:
-    """Calls one API server. At most `connections` calls are in flight: that is the brake."""
+    """Calls one API server. At most `connections` calls are in flight, and none starts while it asks for a pause."""
 
     def __init__(self, credentials: Credentials, agent: str, connections: int = 48) -> None:
         self._credentials = credentials
         # Not the connector's limit: a wait for a connection would count against the call's timeout.
         self._turn = asyncio.Semaphore(connections)
+        self._throttle = Throttle()
         connector = aiohttp.TCPConnector(limit=0, ssl=credentials.tls(), ttl_dns_cache=300)
         # Watches hang; they must not take connections from calls.
         watching = aiohttp.TCPConnector(limit=0, ssl=credentials.tls(), ttl_dns_cache=300)
@@ -132,26 +134,28 @@ class Cluster:
         if body is not None:
             data = msgspec.json.encode(body)
             headers["Content-Type"] = kind
-        try:
-            async with (
-                self._turn,
-                self._session.request(method, path, data=data, headers=headers, params=params) as response,
-            ):
-                answer = await response.read()
-                metrics.api_calls.labels(method, response.status).inc()
-                if response.status < 400:
-                    return answer
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from error
+        async with self._turn:
+            await self._throttle.wait()
+            try:
+                async with self._session.request(method, path, data=data, headers=headers, params=params) as response:
+                    answer = await response.read()
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise ApiError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from error
+        metrics.api_calls.labels(method, response.status).inc()
+        if response.status < 400:
+            return answer
+        self._throttle.heed(response.status, response.headers)
         raise _error(response.status, answer)
 
     async def watch(self, path: str, **params: str) -> AsyncIterator[bytes]:
         """The lines of a watch until the server ends it. ApiError if it can't be opened or falls silent."""
         headers = {**self._credentials.headers(), "Accept": "application/json"}
         params |= {"watch": "true", "allowWatchBookmarks": "true"}
+        await self._throttle.wait()
         try:
             async with self._watching.get(path, headers=headers, params=params) as response:
                 if response.status >= 400:
+                    self._throttle.heed(response.status, response.headers)
                     raise _error(response.status, await response.read())
                 rest = b""
                 async for chunk in response.content.iter_any():
@@ -182,6 +186,13 @@ def resource(group: str, namespace: str | None, plural: str, name: str = "", sub
 def selector(labels: Mapping[str, str | None]) -> str:
     """A label selector; a label without a value must merely exist."""
     return ",".join(name if value is None else f"{name}={value}" for name, value in labels.items())
+
+
+def growing(limits: tuple[float, float], failures: int) -> float:
+    """A pause that doubles with each failure, from the first to the longest of `limits`."""
+    first, longest = limits
+    # Past some point the power no longer matters, and a float would overflow.
+    return min(first * 2.0 ** min(failures, 30), longest)
 
 
 async def jittered(seconds: float, seed: int) -> None:

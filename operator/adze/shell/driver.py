@@ -12,6 +12,7 @@ from adze.core import calls, names
 from adze.core.calls import Failure, Problem
 from adze.core.model import API_VERSION, Run, Workflow
 from adze.core.pods import Pod
+from adze.core.slots import Slot
 from adze.shell.cluster import MERGE, STRATEGIC, ApiError, Cluster, resource, selector
 
 log = structlog.get_logger()
@@ -19,6 +20,15 @@ log = structlog.get_logger()
 _run = msgspec.json.Decoder(Run).decode
 _workflow = msgspec.json.Decoder(Workflow).decode
 _pod = msgspec.json.Decoder(Pod).decode
+
+
+class _SlotList(msgspec.Struct):
+    items: list[Slot] = []
+
+
+_slot = msgspec.json.Decoder(Slot).decode
+_slots = msgspec.json.Decoder(_SlotList).decode
+LEASES = "coordination.k8s.io/v1"
 
 
 class _PodList(msgspec.Struct):
@@ -56,6 +66,11 @@ class Driver:
             calls.OpenGate: self._open_gate,
             calls.Release: self._release,
             calls.DeletePod: self._delete_pod,
+            calls.ListSlots: self._list_slots,
+            calls.TakeSlot: self._take_slot,
+            calls.ReadSlot: self._read_slot,
+            calls.MarkSlot: self._mark_slot,
+            calls.FreeSlot: self._free_slot,
             calls.DeleteRun: self._delete_run,
             calls.Say: self._say,
         }
@@ -129,6 +144,30 @@ class Driver:
         body = {"preconditions": {"uid": call.pod.metadata.uid}, "propagationPolicy": "Background"}
         await self._cluster.call("DELETE", _path(call.pod), body)
 
+    async def _list_slots(self, call: calls.ListSlots) -> dict[str, Slot]:
+        path = resource(LEASES, call.namespace, "leases")
+        answer = await self._cluster.call("GET", path, labelSelector=selector({names.SLOTS: call.group}))
+        return {slot.metadata.name: slot for slot in _slots(answer).items}
+
+    async def _take_slot(self, call: calls.TakeSlot) -> Slot:
+        return _slot(await self._cluster.call("POST", resource(LEASES, call.namespace, "leases"), call.manifest))
+
+    async def _read_slot(self, call: calls.ReadSlot) -> Slot:
+        return _slot(await self._cluster.call("GET", _lease_path(call.slot)))
+
+    async def _mark_slot(self, call: calls.MarkSlot) -> Slot:
+        metadata = call.slot.metadata
+        mark = {names.GIVING_BACK: "true" if call.marked else None}
+        body = {"metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid, "annotations": mark}}
+        return _slot(await self._cluster.call("PATCH", _lease_path(call.slot), body, MERGE))
+
+    async def _free_slot(self, call: calls.FreeSlot) -> None:
+        metadata = call.slot.metadata
+        preconditions = {"uid": metadata.uid}
+        if call.unchanged:
+            preconditions["resourceVersion"] = metadata.resource_version
+        await self._cluster.call("DELETE", _lease_path(call.slot), {"preconditions": preconditions})
+
     async def _delete_run(self, call: calls.DeleteRun) -> None:
         metadata = call.run.metadata
         path = resource(API_VERSION, metadata.namespace, "workflowruns", metadata.name)
@@ -179,6 +218,10 @@ def kubernetes_event(kind: str, metadata: Any, notice: Any, instance: str) -> di
     }
 
 
+def _lease_path(slot: Slot) -> str:
+    return resource(LEASES, slot.metadata.namespace, "leases", slot.metadata.name)
+
+
 def _path(pod: Pod) -> str:
     return resource("v1", pod.metadata.namespace, "pods", pod.name)
 
@@ -196,6 +239,9 @@ def problem(error: ApiError) -> Problem:
     if error.code == 409:
         failure = Failure.EXISTS if error.reason == "AlreadyExists" else Failure.CONFLICT
         return Problem(failure, error.reason, error.message)
+    if error.code == 422 and any(cause.field == "metadata.uid" for cause in error.causes):
+        # A patch that carries the UID of an object whose name another bears by now.
+        return Problem(Failure.CONFLICT, "Conflict", error.message)
     if error.code == 404:
         return Problem(Failure.NOT_FOUND, error.reason, error.message)
     if error.code == 403 and "exceeded quota" in error.message:

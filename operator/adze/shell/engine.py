@@ -12,18 +12,24 @@ from typing import Any
 
 import structlog
 
-from adze.core import calls, names, pods, protocol, retention
+from adze.core import admission, backoff, calls, names, pods, protocol, retention, revision
 from adze.core.calls import Call, Failure, Problem
-from adze.core.model import Run
+from adze.core.model import Run, Workflow
 from adze.core.observed import Observed, Refusal
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.protocol import Pass
+from adze.core.queues import Queues
+from adze.core.revision import InvalidWorkflow, Revision
+from adze.core.slots import Slot
 from adze.shell import metrics
+from adze.shell.cluster import growing
 from adze.shell.driver import Driver
 
 log = structlog.get_logger()
 
+QUEUES = "queues/"
+"""What stands before a namespace's name where a worker's key is no run's UID: its queues have one worker."""
 RETRY = (1.0, 300.0)
 """First and longest pause, in seconds, after a pass over a run raised: one broken run must not stop the others."""
 
@@ -60,13 +66,20 @@ class Engine:
         self._dirty: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._failures: dict[str, int] = {}
+        self._again: dict[str, int] = {}
         self._finished: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._workflows: dict[tuple[str, str], Revision | None] = {}
+        self._queues = Queues()
+        self._admitting: set[str] = set()
+        self._unheard: set[str] = set()
         self._running = False
 
     def start(self) -> None:
         """Begin to work; what was learnt before is looked at now."""
         self._running = True
-        for uid in {*self.runs, *self._pods}:
+        # Nobody is admitted until every run has said what it wants: else the first to be looked at would be first.
+        self._unheard = {uid for uid, run in self.runs.items() if not run.status.phase.final}
+        for uid in {*self.runs, *self._pods, *self._queues.holders()}:
             self.look(uid)
 
     async def stop(self) -> None:
@@ -83,6 +96,8 @@ class Engine:
         uid = run.metadata.uid
         known = self.runs.get(uid)
         if known and _version(known) >= _version(run):
+            if _version(known) == _version(run):
+                self.runs[uid] = run  # the watch keeps this one; two of each would be twice the memory
             return
         self.runs[uid] = run
         self.look(uid)
@@ -96,13 +111,39 @@ class Engine:
             self._finished[run.metadata.namespace, run.spec.workflow].discard(uid)
         self._vanished.pop(uid, None)
         self._refusals.pop(uid, None)
+        self._queues.forget(run)
         self.look(uid)
+        self._look_at_queues(run.metadata.namespace)
 
-    def see_workflow(self, namespace: str, name: str) -> None:
-        """A Workflow has appeared or changed: runs that wait for it need a look."""
+    def see_workflow(self, workflow: Workflow) -> None:
+        """A Workflow has appeared or changed: runs that wait for it, or in a queue, need a look."""
+        key = (workflow.metadata.namespace, workflow.metadata.name)
+        try:
+            self._workflows[key] = revision.of_run(revision.digest(workflow.spec), workflow.spec)
+        except InvalidWorkflow:
+            self._workflows[key] = None
         for uid, run in self.runs.items():
-            if run.status.workflow_spec is None and run.spec.workflow == name and run.metadata.namespace == namespace:
+            if (run.metadata.namespace, run.spec.workflow) == key and (
+                run.status.workflow_spec is None or self._queues.asks(uid)
+            ):
                 self.look(uid)
+
+    def lose_workflow(self, namespace: str, name: str) -> None:
+        """A Workflow was deleted: its runs keep to what they were frozen to."""
+        self._workflows.pop((namespace, name), None)
+
+    def see_slot(self, old: Slot | None, new: Slot | None) -> None:
+        """A difference among the slots' Leases, as the watch tells it."""
+        self._queues.see(old, new)
+        slot = new or old
+        assert slot is not None
+        if slot.run_uid not in self.runs or not self._queues.asks(slot.run_uid):
+            self.look(slot.run_uid)
+        self._look_at_queues(slot.metadata.namespace)
+
+    def _look_at_queues(self, namespace: str) -> None:
+        if self._queues.busy(namespace) and not self._unheard:
+            self.look(f"{QUEUES}{namespace}")
 
     def see_pod(self, old: Pod | None, new: Pod | None) -> None:
         """A difference among the Pods, as the watch tells it; what is known already is no news."""
@@ -158,22 +199,58 @@ class Engine:
         finally:
             del self._workers[uid]
 
-    async def _pass(self, uid: str) -> timedelta:
+    async def _pass(self, key: str) -> timedelta:
         """One pass; how long to rest before the next."""
+        if key.startswith(QUEUES):
+            await self._admit(key)
+            return timedelta(0)
+        rest = await self._pass_over(key)
+        self._hear(key)
+        return rest
+
+    async def _admit(self, key: str) -> None:
+        """A pass over the queues of a namespace; who is admitted, or sent away, then gets a look."""
+        namespace = key.removeprefix(QUEUES)
+        steps = admission.admit(self._queues, namespace, self._clock(), known=namespace in self._admitting)
+        result = await self._attempt(key, steps)
+        if result:
+            self._admitting.add(namespace)
+            self._wake(key, self._soonest(key, result))
+        for uid in self._queues.news():
+            self.look(uid)
+        self._look_at_queues(namespace)
+
+    def _hear(self, uid: str) -> None:
+        """A run has had its first look; the last of them lets admission begin."""
+        if uid in self._unheard:
+            self._unheard.discard(uid)
+            if not self._unheard:
+                for namespace in self._queues.namespaces():
+                    self._look_at_queues(namespace)
+
+    async def _attempt(self, uid: str, steps: protocol.Steps | None) -> Pass | None:
+        """Make a pass; one that raises is made again after a pause that grows."""
         try:
-            result = await self._drive(self._steps(uid))
+            result = await self._drive(steps)
         except Exception:
             failures = self._failures[uid] = self._failures.get(uid, 0) + 1
-            first, longest = RETRY
-            self._wake(uid, self._clock() + timedelta(seconds=min(first * 2 ** (failures - 1), longest)))
+            self._wake(uid, self._clock() + timedelta(seconds=growing(RETRY, failures - 1)))
             metrics.failed_passes.inc()
-            log.exception("a pass failed; the run is tried again", uid=uid, failures=failures)
-            return timedelta(0)
+            log.exception("a pass failed; it is made again", of=uid, failures=failures)
+            return None
         self._failures.pop(uid, None)
+        return result
+
+    async def _pass_over(self, uid: str) -> timedelta:
+        result = await self._attempt(uid, self._steps(uid))
         if result is not None:
             self._refusals[uid] = dict(result.refusals)
             self._forget(uid)
-            self._wake(uid, result.wake)
+            self._wake(uid, self._soonest(uid, result))
+            run = self.runs.get(uid)
+            if run and result.wants is not None:
+                self._queues.ask(run, result.wants, self._clock())
+                self._look_at_queues(run.metadata.namespace)
         await self._enforce_retention(uid)
         return result.rest if result else timedelta(0)
 
@@ -183,23 +260,39 @@ class Engine:
         if run and vanished:
             vanished &= {attempt.pod for part in run.status.parts() if (attempt := part.open_attempt)}
 
+    def _soonest(self, uid: str, result: Pass) -> datetime | None:
+        """When to look again: at the pass's own moment, or sooner if it has to be made again."""
+        if not result.again:
+            self._again.pop(uid, None)
+            return result.wake
+        count = self._again[uid] = self._again.get(uid, 0) + 1
+        moment = self._clock() + backoff.again(count, uid)
+        return min(result.wake or moment, moment)
+
     def _steps(self, uid: str) -> protocol.Steps | None:
         run = self.runs.get(uid)
         known = self._pods.get(uid, {})
-        now = self._clock()
+        slots = self._queues.slots_of(uid)
         if run is None or run.metadata.deletion_timestamp:
-            if not known:
+            if not known and not slots:
                 return None
+            if not known:
+                return protocol.abandon(slots[0].metadata.namespace, slots[0].run, uid, (), slots)
             some = next(iter(known.values())).metadata
             owners = [owner for pod in known.values() for owner in pod.metadata.owner_references if owner.uid == uid]
             name = owners[0].name if owners else None
-            return protocol.abandon(some.namespace, name, uid, list(known.values()), now)
+            return protocol.abandon(some.namespace, name, uid, list(known.values()), slots)
         observed = Observed(
             pods=dict(known),
             vanished=frozenset(self._vanished.get(uid, ())),
             refusals=self._refusals.get(uid, {}),
+            slots=slots,
+            granted=self._queues.granted(uid),
+            waits=self._queues.waits(uid, self._clock()),
+            dismissal=self._queues.dismissal(uid),
+            live=self._workflows.get((run.metadata.namespace, run.spec.workflow or "")),
         )
-        return protocol.reconcile(run, observed, now, self._policy)
+        return protocol.reconcile(run, observed, self._clock(), self._policy)
 
     async def _drive(self, steps: protocol.Steps | None) -> Pass | None:
         if steps is None:
@@ -245,6 +338,10 @@ class Engine:
             self.see_run(answer)
             if isinstance(call, calls.ReadRun) and call.uid != answer.metadata.uid:
                 self.lose_run(call.uid)
+        elif isinstance(answer, Slot):
+            self._queues.hear(answer)
+        elif isinstance(call, calls.FreeSlot) and answer is None:
+            self.see_slot(call.slot, None)
         elif isinstance(answer, Pod):
             uid = answer.metadata.labels.get(names.RUN_UID, "")
             # A Pod that its last finalizer has just left may be gone: the watch says so, this answer doesn't.
@@ -255,6 +352,8 @@ class Engine:
                 self.lose_run(call.run.metadata.uid)
             elif isinstance(call, calls.ReadRun):
                 self.lose_run(call.uid)
+            elif isinstance(call, calls.ReadSlot | calls.MarkSlot | calls.FreeSlot):
+                self.see_slot(call.slot, None)
             elif isinstance(call, calls.OpenGate | calls.Release | calls.DeletePod):
                 self.see_pod(call.pod, None)
         elif answer is None and isinstance(call, calls.DeleteRun):

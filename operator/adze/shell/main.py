@@ -1,4 +1,4 @@
-"""The operator process. kopf logs in, watches our own kinds, starts and stops us; it never writes to an object."""
+"""The operator process. kopf logs in, watches Workflows, starts and stops us; it never writes to an object."""
 
 import asyncio
 import gc
@@ -16,19 +16,20 @@ from aiohttp.web import AppRunner
 
 from adze import __version__
 from adze.core import names
-from adze.core.model import GROUP, VERSION, Run, Workflow
+from adze.core.model import API_VERSION, GROUP, VERSION, Run, Workflow
 from adze.core.pods import Pod
 from adze.core.policy import Policy
+from adze.core.slots import Slot
 from adze.shell import kopf_settings, logs, probes
 from adze.shell import settings as settings_module
 from adze.shell.cluster import ApiError, Cluster, Credentials, resource, selector, text_of
-from adze.shell.driver import Driver
+from adze.shell.driver import LEASES, Driver
 from adze.shell.election import Elector
 from adze.shell.engine import Engine
 from adze.shell.release import release as release_all
 from adze.shell.settings import Settings
 from adze.shell.watch import Watch
-from adze.shell.workflows import review
+from adze.shell.workflows import review, served
 
 log = structlog.get_logger()
 
@@ -43,32 +44,48 @@ class Operator:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.cluster: Cluster | None = None
+        self.leasing: Cluster | None = None
+        """A client of its own: the Lease is renewed also while the API server holds back what works."""
         self.engine: Engine | None = None
-        self.watches: list[Watch[Pod]] = []
+        self.watches: list[Watch[Any]] = []
         self.tasks: list[asyncio.Task[Any]] = []
         self.probes: AppRunner | None = None
         self.elector: Elector | None = None
 
     async def start(self, credentials: Credentials) -> None:
-        """Connect, watch the Pods, and begin to work once they are known."""
-        self.cluster = Cluster(credentials, agent=f"adze-operator/{__version__}")
+        """Connect, watch runs, Pods and slots, and begin to work once all are known."""
+        agent = f"adze-operator/{__version__}"
+        self.cluster = Cluster(credentials, agent)
         driver = Driver(self.cluster, self.settings.instance)
         if self.settings.lease:
             identity = f"{self.settings.instance}_{uuid.uuid4().hex[:8]}"
-            self.elector = Elector(self.cluster, self.settings.own_namespace, self.settings.lease, identity)
+            self.leasing = Cluster(credentials, agent)
+            self.elector = Elector(self.leasing, self.settings.own_namespace, self.settings.lease, identity)
         allowed = self.elector.valid if self.elector else lambda: True
         self.engine = Engine(driver, Policy(worker_image=self.settings.worker_image), allowed)
         labels = f"{selector({names.RUN_UID: None})},!{names.RELEASED}"
-        self.watches = [
-            Watch(self.cluster, resource("v1", namespace, "pods"), labels, Pod, _identity, self.engine.see_pod)
-            for namespace in self.settings.namespaces or (None,)
-        ]
+        for namespace in self.settings.namespaces or (None,):
+            pods = resource("v1", namespace, "pods")
+            runs = resource(API_VERSION, namespace, "workflowruns")
+            leases = resource(LEASES, namespace, "leases")
+            self.watches += [
+                Watch(self.cluster, pods, labels, Pod, _identity, self.engine.see_pod),
+                Watch(self.cluster, runs, "", Run, _identity, self._see_run),
+                Watch(self.cluster, leases, selector({names.SLOTS: None}), Slot, _identity, self.engine.see_slot),
+            ]
         self.probes = await probes.serve_probes(self.settings.port, self.ready)
         posters = [driver.post_events() for _ in range(POSTERS)]
         for coroutine in (*posters, self._work(), *(watch.run() for watch in self.watches)):
             task = asyncio.get_running_loop().create_task(coroutine)
             task.add_done_callback(_die_with)
             self.tasks.append(task)
+
+    def _see_run(self, old: Run | None, new: Run | None) -> None:
+        assert self.engine is not None
+        if new is not None:
+            self.engine.see_run(new)
+        elif old is not None:
+            self.engine.lose_run(old.metadata.uid)
 
     async def _work(self) -> None:
         assert self.engine is not None
@@ -85,7 +102,7 @@ class Operator:
         await (self.elector.keep() if self.elector else asyncio.Event().wait())
 
     def ready(self) -> bool:
-        """Whether the Pods are known. A replica that waits for the Lease is ready too: it can take over."""
+        """Whether runs, Pods and slots are known. A replica that waits for the Lease is ready too: it can take over."""
         return bool(self.watches) and all(watch.synced.is_set() for watch in self.watches)
 
     async def stop(self) -> None:
@@ -100,12 +117,12 @@ class Operator:
             await self.elector.release()
         if self.probes:
             await self.probes.cleanup()
-        if self.cluster:
-            await self.cluster.close()
+        for cluster in filter(None, (self.cluster, self.leasing)):
+            await cluster.close()
 
 
-def _identity(pod: Pod) -> tuple[str, str]:
-    return pod.metadata.uid, pod.metadata.resource_version
+def _identity(item: Pod | Run | Slot) -> tuple[str, str]:
+    return item.metadata.uid, item.metadata.resource_version
 
 
 def _die_with(task: asyncio.Task[Any]) -> None:
@@ -149,6 +166,9 @@ def registry(operator: Operator) -> kopf.OperatorRegistry:
     async def start(settings: kopf.OperatorSettings, **_: Any) -> None:
         kopf_settings.configure(settings)
         await operator.start(credentials(settings))
+        assert operator.cluster is not None
+        # kopf looks for the kinds only once, after this.
+        await served(operator.cluster)
 
     @kopf.on.cleanup(registry=handlers)
     async def stop(**_: Any) -> None:
@@ -156,40 +176,25 @@ def registry(operator: Operator) -> kopf.OperatorRegistry:
 
     kopf.on.login(registry=handlers)(login)
 
-    @kopf.on.event(GROUP, VERSION, "workflowruns", registry=handlers)
-    async def see_run(event: Any, **_: Any) -> None:
-        assert operator.engine is not None
-        run = _decoded(event["object"], Run)
-        if run is None:
-            return
-        if event["type"] == "DELETED":
-            operator.engine.lose_run(run.metadata.uid)
-        else:
-            operator.engine.see_run(run)
-
     @kopf.on.event(GROUP, VERSION, "workflows", registry=handlers)
     async def see_workflow(event: Any, **_: Any) -> None:
         assert operator.engine is not None and operator.cluster is not None
-        workflow = _decoded(event["object"], Workflow)
-        if workflow is None or event["type"] == "DELETED":
+        metadata = event["object"]["metadata"]
+        if event["type"] == "DELETED":
+            operator.engine.lose_workflow(metadata["namespace"], metadata["name"])
             return
-        operator.engine.see_workflow(workflow.metadata.namespace, workflow.metadata.name)
+        try:
+            workflow = msgspec.convert(dict(event["object"]), Workflow)
+        except (msgspec.ValidationError, RecursionError) as error:
+            log.error("a Workflow breaks its schema", workflow=metadata["name"], error=str(error))
+            return
+        operator.engine.see_workflow(workflow)
         try:
             await review(operator.cluster, workflow, operator.settings.instance)
         except ApiError as error:
             log.warning("Workflow not reviewed", workflow=workflow.metadata.name, error=str(error))
 
     return handlers
-
-
-def _decoded(body: Any, kind: type[Any]) -> Any:
-    """The object, or None if it isn't one: a broken object must not stop the others."""
-    try:
-        return msgspec.convert(dict(body), kind)
-    except (msgspec.ValidationError, RecursionError) as error:
-        metadata = body.get("metadata", {})
-        log.error("an object breaks its schema", kind=kind.__name__, name=metadata.get("name"), error=str(error))
-        return None
 
 
 def run() -> None:

@@ -13,7 +13,9 @@ async def serve_probes(port: int, ready: Callable[[], bool]) -> web.AppRunner:
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        return web.Response(text="ok\n") if ready() else web.Response(status=503, text="the Pods are not listed yet\n")
+        if ready():
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="runs and Pods are not listed yet\n")
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,5 +1,6 @@
 """Tells on each Workflow whether runs can be made of it."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -7,13 +8,41 @@ import structlog
 
 from adze.core import conditions
 from adze.core.draft import Notice
-from adze.core.model import API_VERSION, Workflow
+from adze.core.model import API_VERSION, GROUP, Workflow
 from adze.core.revision import InvalidWorkflow, digest, of_run
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
 from adze.shell.driver import kubernetes_event
 from adze.shell.engine import utcnow
 
 log = structlog.get_logger()
+
+POLL = 0.5
+"""Seconds between two looks for the kind while its CRD isn't installed."""
+
+
+class _Named(msgspec.Struct):
+    name: str
+
+
+class _Discovery(msgspec.Struct):
+    groups: list[_Named] = []
+    resources: list[_Named] = []
+
+
+async def served(cluster: Cluster) -> None:
+    """Return once discovery shows Workflows."""
+    while True:
+        try:
+            groups = msgspec.json.decode(await cluster.call("GET", "/apis"), type=_Discovery).groups
+            if any(group.name == GROUP for group in groups):
+                answer = await cluster.call("GET", f"/apis/{API_VERSION}")
+                kinds = msgspec.json.decode(answer, type=_Discovery).resources
+                if any(kind.name == "workflows" for kind in kinds):
+                    return
+        except ApiError as error:
+            if error.code != 404:
+                log.warning("the kinds can't be looked up", error=str(error))
+        await asyncio.sleep(POLL)
 
 
 async def review(cluster: Cluster, workflow: Workflow, instance: str) -> None:

@@ -20,6 +20,7 @@ from adze.core.model.base import (
     doc,
     rule,
 )
+from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
 from adze.core.model.run import Attempt, ItemsStatus, ItemStatus, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
@@ -40,6 +41,7 @@ __all__ = [
     "API_VERSION",
     "FREE",
     "GROUP",
+    "MOST_SLOTS",
     "NAMED",
     "NOT_OWN_PARENT",
     "ONE_KIND",
@@ -48,6 +50,7 @@ __all__ = [
     "Attempt",
     "Backoff",
     "BackoffType",
+    "Concurrency",
     "Condition",
     "Defaults",
     "Duration",
@@ -71,6 +74,7 @@ __all__ = [
     "Step",
     "StepNode",
     "StepStatus",
+    "Strategy",
     "Text",
     "Time",
     "Workflow",

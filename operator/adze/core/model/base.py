@@ -43,6 +43,7 @@ Time = Annotated[datetime, Meta(tz=True)]
 ObjectName = Annotated[str, Meta(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)]
 
 PullPolicy = Annotated[str, Meta(pattern="^(Always|IfNotPresent|Never)$", max_length=12)]
+PRIORITY = {"ge": -1_000_000, "le": 1_000_000}
 NAMED = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
 
 

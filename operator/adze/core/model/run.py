@@ -6,14 +6,15 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from adze.core.model.base import FREE, NAMED, Condition, Metadata, ObjectName, Record, Time, doc
+from adze.core.model.base import FREE, NAMED, PRIORITY, Condition, Metadata, ObjectName, Record, Time, doc
 from adze.core.model.workflow import WorkflowSpec
 
 
 class Phase(StrEnum):
-    """One-word summary for people and columns. Only steps are Skipped."""
+    """One-word summary for people and columns. Only steps are Skipped, only runs Queued."""
 
     PENDING = "Pending"
+    QUEUED = "Queued"
     RUNNING = "Running"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
@@ -23,7 +24,7 @@ class Phase(StrEnum):
     @property
     def final(self) -> bool:
         """Whether a run or step of this phase never changes again."""
-        return self not in (Phase.PENDING, Phase.RUNNING)
+        return self not in (Phase.PENDING, Phase.QUEUED, Phase.RUNNING)
 
 
 class Attempt(Record, frozen=True, kw_only=True):
@@ -97,7 +98,7 @@ class RunStatus(Record, frozen=True, kw_only=True):
     """How a run stands. Written by the operator only."""
 
     phase: Annotated[
-        Phase, doc("Pending, Running, Succeeded, Failed or Cancelled; derived, conditions hold the truth.")
+        Phase, doc("Pending, Queued, Running, Succeeded, Failed or Cancelled; derived, conditions hold the truth.")
     ] = Phase.PENDING
     reason: Annotated[str, doc("Why, one word.", max_length=64)] | None = None
     message: Annotated[str, doc("Why, for people.", max_length=4096)] | None = None
@@ -105,6 +106,8 @@ class RunStatus(Record, frozen=True, kw_only=True):
     observed_generation: Annotated[int, doc("Generation of the spec that this speaks of.")] = 0
     start_time: Annotated[Time, doc("When the run was admitted.")] | None = None
     finish_time: Annotated[Time, doc("When it ended.")] | None = None
+    ticket: Annotated[int, doc("Place among the runs created in the same second.")] = 0
+    superseded_by: Annotated[str, doc("The newer run that took this one's place.", max_length=253)] | None = None
     revision: Annotated[str, doc("Digest of the frozen workflow.", max_length=64)] | None = None
     workflow_spec: (
         Annotated[dict[str, Any], doc("The workflow as it was when the run started; edits change nothing.", **FREE)]
@@ -130,11 +133,14 @@ class RunStatus(Record, frozen=True, kw_only=True):
 
 
 class RunSpec(Record, frozen=True, kw_only=True):
-    """What to run. Everything but cancel and suspend is fixed at creation."""
+    """What to run. Everything but priority, cancel and suspend is fixed at creation."""
 
     workflow: Annotated[ObjectName, doc("Name of the Workflow in the same namespace.")] | None = None
     workflow_spec: Annotated[WorkflowSpec, doc("The workflow itself, instead of a name.")] | None = None
     input: Annotated[dict[str, Any], doc("The run's input.", **FREE)] | None = None
+    priority: (
+        Annotated[int, doc("Instead of the workflow's priority; may change while the run waits.", **PRIORITY)] | None
+    ) = None
     cancel: Annotated[bool, doc("End the run early, for good: its Pods are deleted, finally steps still run.")] = False
     suspend: Annotated[bool, doc("Start nothing new; what runs goes on. The run's timeout keeps counting.")] = False
 

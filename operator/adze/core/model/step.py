@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from adze.core.model.base import FREE, Duration, Expression, Image, Name, PullPolicy, Record, Text, doc, rule
+from adze.core.model.concurrency import ATOMIC, ConcurrencyEntry
 
 
 class BackoffType(StrEnum):
@@ -125,11 +126,19 @@ class Step(Defaults, frozen=True, kw_only=True):
         | None
     ) = None
     script: Annotated[Script, doc("Source code that runs in an image.")] | None = None
+    concurrency: Annotated[
+        tuple[ConcurrencyEntry, ...],
+        doc("Slots that an attempt holds while it runs, all of them; a backoff holds none.", **ATOMIC, max_length=4),
+    ] = ()
     output: (
         Annotated[dict[str, Any], doc("JSON Schema of the output; an attempt whose output breaks it fails.", **FREE)]
         | None
     ) = None
 
 
-STEP_RULES = {"x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY]}
+STEPS_WAIT = rule(
+    "!has(self.concurrency) || self.concurrency.all(c, !has(c.strategy) || c.strategy in ['Queue', 'RoundRobin'])",
+    "a step waits for its slot: strategy must be Queue or RoundRobin",
+)
+STEP_RULES = {"x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, STEPS_WAIT]}
 StepNode = Annotated[Step, doc("A step.", **STEP_RULES)]

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import msgspec
 
-from adze.core.model.base import FREE, NAMED, Condition, Duration, Metadata, Record, doc
+from adze.core.model.base import FREE, NAMED, PRIORITY, Condition, Duration, Metadata, Record, doc
+from adze.core.model.concurrency import ATOMIC, ConcurrencyEntry
 from adze.core.model.step import Defaults, StepNode
 
 
@@ -23,6 +24,12 @@ class WorkflowSpec(Record, frozen=True, kw_only=True):
         Annotated[dict[str, Any], doc("JSON Schema of the run's input, checked before anything starts.", **FREE)] | None
     ) = None
     timeout: Annotated[Duration, doc("Limit of the whole run, from its start.")] = "24h"
+    queue_timeout: Annotated[Duration, doc("Limit of the wait for slots, from creation. Default: none.")] | None = None
+    priority: Annotated[int, doc("Runs of a higher priority are admitted first.", **PRIORITY)] = 0
+    concurrency: Annotated[
+        tuple[ConcurrencyEntry, ...],
+        doc("Slots that a run holds from its start to its end, all of them or none.", **ATOMIC, max_length=4),
+    ] = ()
     defaults: Annotated[Defaults, doc("Settings for every step.")] | None = None
     steps: Annotated[tuple[StepNode, ...], doc("The graph.", **NAMED, min_length=1, max_length=200)]
     on_failure: Annotated[StepNode, doc("Runs when the graph has ended with a failed step.")] | None = None

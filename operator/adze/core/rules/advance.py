@@ -8,6 +8,15 @@ from adze.core.expressions import ExpressionError
 from adze.core.model import Attempt, ItemStatus, Phase, StepStatus
 from adze.core.revision import Node, Stage
 from adze.core.rules import items, retry
+from adze.core.rules.admit import may_claim
+from adze.core.slots import InvalidKey
+
+REASONS: dict[type[Exception], str] = {
+    ExpressionError: "ExpressionError",
+    manifest.TooLarge: "ContextTooLarge",
+    InvalidKey: "InvalidConcurrency",
+}
+"""Why a step fails that can't be claimed."""
 
 
 def advance(draft: Draft) -> None:
@@ -15,7 +24,7 @@ def advance(draft: Draft) -> None:
     _advance_graph(draft)
     if not draft.ended(Stage.GRAPH):
         return
-    if not _advance_handlers(draft, Stage.ON_FAILURE, wanted=draft.failed() and not draft.run.spec.cancel):
+    if not _advance_handlers(draft, Stage.ON_FAILURE, wanted=draft.failed() and not draft.ending):
         return
     _advance_handlers(draft, Stage.FINALLY, wanted=True)
 
@@ -72,7 +81,7 @@ def _advance_handlers(draft: Draft, stage: Stage, *, wanted: bool) -> bool:
 def _start(draft: Draft, node: Node) -> None:
     """Claim the next attempt of a step, unless something holds it back or its `when` is false."""
     status = draft.status(node)
-    if draft.run.spec.suspend and not draft.run.spec.cancel:
+    if draft.run.spec.suspend and not draft.ending:
         return
     if node.name in draft.fans and node.index is None:
         items.fill(draft, node, _start)
@@ -93,10 +102,11 @@ def _start(draft: Draft, node: Node) -> None:
             if node.name in draft.fans:
                 items.fill(draft, node, _start)
             return
-        _claim(draft, node, status)
-    except (ExpressionError, manifest.TooLarge) as error:
-        reason = "ContextTooLarge" if isinstance(error, manifest.TooLarge) else "ExpressionError"
-        retry.fail(draft, status, reason, str(error))
+        number = status.attempts[-1].number + 1 if status.attempts else 1
+        if may_claim(draft, node, status, number):
+            _claim(draft, node, draft.status(node), number)
+    except tuple(REASONS) as error:
+        retry.fail(draft, status, REASONS[type(error)], str(error))
 
 
 def _skip(draft: Draft, node: Node, status: ItemStatus, verdict: object) -> None:
@@ -108,8 +118,7 @@ def _skip(draft: Draft, node: Node, status: ItemStatus, verdict: object) -> None
     )
 
 
-def _claim(draft: Draft, node: Node, status: ItemStatus) -> None:
-    number = status.attempts[-1].number + 1 if status.attempts else 1
+def _claim(draft: Draft, node: Node, status: ItemStatus, number: int) -> None:
     metadata = draft.run.metadata
     attempt = Attempt(number=number, pod=names.pod(metadata.name, metadata.uid, node.name, number, node.index))
     draft.manifests[attempt.pod] = manifest.build(draft.run, node, attempt, draft.values(node), draft.policy)

@@ -13,7 +13,7 @@ from adze.core.draft import Draft, Part
 from adze.core.model import Attempt, Phase
 from adze.core.revision import Node, Stage
 from adze.core.rules import retry
-from adze.core.verdict import CANCELLED, DEADLINE
+from adze.core.verdict import DEADLINE, EARLY
 
 AT_ONCE = frozenset({"InvalidImageName"})
 """Waiting reasons that no patience cures."""
@@ -21,10 +21,9 @@ AT_ONCE = frozenset({"InvalidImageName"})
 
 def expire(draft: Draft) -> None:
     """End what has run out of time or was cancelled."""
-    start = draft.run.status.start_time or draft.now
-    deadline = start + draft.revision.timeout
-    if draft.run.spec.cancel:
-        _end_steps(draft, CANCELLED, "the run was cancelled")
+    deadline = (draft.start_time or draft.now) + draft.revision.timeout
+    if draft.ending:
+        _end_steps(draft, *draft.ending)
     elif draft.now >= deadline:
         _end_steps(draft, DEADLINE, f"the run's timeout of {draft.revision.spec.timeout} has passed")
     elif not draft.ended(Stage.GRAPH):
@@ -35,7 +34,7 @@ def expire(draft: Draft) -> None:
 
 def _end_steps(draft: Draft, reason: str, message: str) -> None:
     """Everything but `finally` ends; the deadline is a failure, so onFailure still follows it."""
-    stages = [Stage.GRAPH, Stage.ON_FAILURE] if reason == CANCELLED else [Stage.GRAPH]
+    stages = [Stage.GRAPH, Stage.ON_FAILURE] if reason in EARLY else [Stage.GRAPH]
     for stage in stages:
         for node in draft.nodes(stage):
             status = draft.steps[node.name]

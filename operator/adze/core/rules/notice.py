@@ -23,7 +23,7 @@ def notice(draft: Draft) -> None:
         refusal = draft.observed.refusals.get(attempt.pod)
         if pod:
             _notice_pod(draft, node, status, attempt, pod)
-        elif refusal:
+        elif refusal and not refusal.lasting:
             draft.put(msgspec.structs.replace(status, reason=refusal.reason, message=refusal.message))
             draft.wake_at(refusal.retry_at)
 

@@ -62,12 +62,15 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, o
 def _settle_missing(draft: Draft, node: Node, attempt: Attempt) -> None:
     """No Pod: not created yet, refused by the API server, or taken away by force."""
     refusal = draft.observed.refusals.get(attempt.pod)
-    if refusal and refusal.lasting:
+    refused = refusal is not None and refusal.lasting
+    if not (refused or attempt.pod in draft.observed.vanished or attempt.start_time):
+        return
+    if not draft.observed.fresh:
+        # Another process may have created it, or see it still.
+        draft.needs_pods = True
+    elif refusal is not None and refused:
         _close(draft, node, attempt, refusal.reason, refusal.message)
-    elif attempt.pod in draft.observed.vanished or attempt.start_time:
-        if not draft.observed.fresh:
-            draft.needs_pods = True
-            return
+    else:
         _close(draft, node, attempt, "PodLost", "the Pod was removed by force before its outcome was recorded")
 
 

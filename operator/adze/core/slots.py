@@ -1,0 +1,239 @@
+"""Slots: the places under a concurrency key, each one a Lease that is taken by create.
+
+The name of a Lease is its key's digest and a number below the limit. Two replicas that want the same place ask for the
+same name, and the API server lets one have it: so holders never outnumber the limit, whatever anybody believes
+(docs/adr/0024-slots-are-leases.md).
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from adze.core import names
+from adze.core.expressions import ExpressionError, Lookup, Program, Template
+from adze.core.model import MOST_SLOTS, Concurrency, Run, Strategy
+
+LONGEST_KEY = 253
+MICROTIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+
+RUN = ""
+"""The holder that is the run itself; an attempt's is `attempt_holder`."""
+
+
+class InvalidKey(ValueError):
+    """A key or a limit that can't be used; the text says which and why."""
+
+
+class LeaseMetadata(msgspec.Struct, frozen=True, rename="camel"):
+    """The part of a Lease's metadata that adze reads."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    labels: Mapping[str, str] = {}
+    annotations: Mapping[str, str] = {}
+
+
+class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """The part of a Lease's spec that adze reads."""
+
+    holder_identity: str = ""
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """A taken slot: the Lease as it was last seen."""
+
+    metadata: LeaseMetadata
+    spec: LeaseSpec = LeaseSpec()
+
+    @property
+    def group(self) -> str:
+        """Digest of the key that it belongs to."""
+        return self.metadata.labels.get(names.SLOTS, "")
+
+    @property
+    def run_uid(self) -> str:
+        """UID of the run that holds it."""
+        return self.metadata.labels.get(names.RUN_UID, "")
+
+    @property
+    def run(self) -> str:
+        """Name of that run."""
+        return self.spec.holder_identity.partition("/")[0]
+
+    @property
+    def holder(self) -> str:
+        """What of the run holds it: RUN or an attempt."""
+        return self.metadata.annotations.get(names.HOLDER, RUN)
+
+    @property
+    def key(self) -> str:
+        """The key."""
+        return self.metadata.annotations.get(names.KEY, "")
+
+    @property
+    def marked(self) -> bool:
+        """Whether it's about to be given back: nobody may rely on it."""
+        return names.GIVING_BACK in self.metadata.annotations
+
+    @property
+    def number(self) -> int:
+        """Its number within the group, from 0."""
+        return int(self.metadata.name.rpartition("-")[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A `concurrency` entry of a workflow or step, compiled."""
+
+    spec: Concurrency
+    key: Template
+    limit: int | Program
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One key that a run or an attempt must hold a slot of."""
+
+    group: str
+    key: str
+    limit: int
+    strategy: Strategy
+
+
+Order = tuple[int, datetime, int, str, int]
+"""Who comes first: higher priority, older run, smaller ticket; then UID and the step's place, none are equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What a run asks of the queues: slots for `holder`, all of them or none. `running`: it has used them already."""
+
+    holder: str
+    needs: tuple[Need, ...]
+    order: Order
+    running: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a want has no slots yet, for people; worth telling again at `again`."""
+
+    message: str
+    since: datetime
+    again: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissal:
+    """A strategy's word that a run must not go on: it gave way to the run `by`."""
+
+    reason: str
+    message: str
+    by: str
+
+
+def claimed(run: Run, holder: str) -> bool:
+    """Whether the run has used the slots of a holder: it has started, or that attempt has been claimed."""
+    if holder == RUN:
+        return run.status.start_time is not None
+    step, _, number = holder.rpartition("#")
+    status = next((part for part in run.status.parts() if part.name == step), None)
+    # An item that has left the status has used whatever it had.
+    return bool(status.attempts and status.attempts[-1].number >= int(number)) if status else step.endswith("]")
+
+
+def needed(wants: Iterable[Want], held: Sequence[Slot], holder: str) -> list[Slot] | None:
+    """The slots by which a holder may run, its run's own among them; None if one isn't there."""
+    found: list[Slot] = []
+    for want in wants:
+        for need in want.needs if want.holder in (RUN, holder) else ():
+            mine = (need.group, want.holder)
+            slot = next((slot for slot in held if (slot.group, slot.holder) == mine and not slot.marked), None)
+            if slot is None:
+                return None
+            found.append(slot)
+    return found
+
+
+def attempt_holder(step: str, number: int) -> str:
+    """The holder that is one attempt of a step."""
+    return f"{step}#{number}"
+
+
+def need(entry: Entry, run: Run, values: Lookup, level: str, live: Entry | None = None) -> Need:
+    """The key and limit of an entry for this run. `live` is the entry as the Workflow has it now: its limit counts.
+
+    InvalidKey if the key is no text of 1 to 253 characters, or the limit no number from 1 up.
+    """
+    try:
+        key = entry.key.render(values) if entry.spec.key is not None else ""
+        limit = _limit((live or entry).limit, values)
+    except ExpressionError as error:
+        raise InvalidKey(str(error)) from None
+    if not isinstance(key, str):
+        raise InvalidKey(f"key {entry.spec.key} gives {key!r}, which is no text")
+    if entry.spec.key is not None and not 0 < len(key) <= LONGEST_KEY:
+        raise InvalidKey(f"key {entry.spec.key} gives a text of {len(key)} characters: 1 to {LONGEST_KEY} are allowed")
+    strategy = (live or entry).spec.strategy
+    return Need(_group(entry, run, level, "" if strategy is Strategy.ROUND_ROBIN else key), key, limit, strategy)
+
+
+def _limit(limit: int | Program, values: Lookup) -> int:
+    number = limit if isinstance(limit, int) else limit(values)
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST_SLOTS:
+        source = limit if isinstance(limit, int) else limit.source
+        raise InvalidKey(f"maxRuns {source} gives {number!r}: a whole number from 1 to {MOST_SLOTS} is needed")
+    return number
+
+
+def _group(entry: Entry, run: Run, level: str, key: str) -> str:
+    scope = entry.spec.scope
+    if scope == "Workflow":
+        # The text of the key too: two entries of a workflow must not meet in a value that both happen to have.
+        scope = f"workflow/{run.spec.workflow or run.status.revision}/{entry.spec.key}"
+    return f"{_readable(key)}{names.digest(level, scope, key, length=12)}"
+
+
+def _readable(key: str) -> str:
+    text = re.sub(r"[^a-z0-9]+", "-", key.lower())[:30].strip("-")
+    return f"{text}-" if text else ""
+
+
+def order(run: Run, workflow_priority: int, place: int = -1) -> Order:
+    """A run's place in every queue, or that of its step number `place`."""
+    priority = run.spec.priority if run.spec.priority is not None else workflow_priority
+    created = run.metadata.creation_timestamp
+    assert created is not None
+    return -priority, created, run.status.ticket or int(run.metadata.resource_version or 0), run.metadata.uid, place
+
+
+def lease(run: Run, want: Want, need: Need, number: int, now: datetime) -> dict[str, Any]:
+    """The manifest of the Lease for slot `number` of a need."""
+    who = run.metadata.name if want.holder == RUN else f"{run.metadata.name}/{want.holder}"
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {
+            "name": lease_name(need.group, number),
+            "namespace": run.metadata.namespace,
+            "labels": {
+                names.MANAGED_BY: "adze",
+                names.SLOTS: need.group,
+                names.RUN: names.label(run.metadata.name),
+                names.RUN_UID: run.metadata.uid,
+            },
+            "annotations": {names.HOLDER: want.holder, names.KEY: need.key},
+        },
+        "spec": {"holderIdentity": who, "acquireTime": now.strftime(MICROTIME)},
+    }
+
+
+def lease_name(group: str, number: int) -> str:
+    """Name of the Lease of a slot."""
+    return f"adze-{group}-{number}"

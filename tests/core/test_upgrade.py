@@ -1,0 +1,69 @@
+"""A run that an earlier version of adze left on its way is brought to its end by this one (F44)."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from adze.core.model import Attempt, Run
+from tests.builders import Drive, failed
+from tests.core.traces import GOLDEN, Snapshot, read, record
+
+FILES = sorted(GOLDEN.glob("traces-*.jsonl"))
+LEFT = [(file, snapshot) for file in FILES for snapshot in read(file)]
+
+
+def resumed(snapshot: Snapshot) -> Drive:
+    """The run where it was left, with its Pods."""
+    drive = Drive(None, begun=snapshot.run)  # type: ignore[arg-type]
+    drive.now = snapshot.now
+    drive.pods = dict(snapshot.pods)
+    # A Pod that was created once and is claimed no more must not come again.
+    drive.created = list(snapshot.pods)
+    return drive.until_quiet()
+
+
+def to_end(drive: Drive) -> Drive:
+    """All goes well from here."""
+    for _ in range(50):
+        if drive.phase.final:
+            return drive
+        if dying := [pod for pod in drive.pods.values() if pod.deleting and not pod.ended]:
+            drive.pods[dying[0].name] = failed(dying[0], 137, at=drive.now)
+            drive.until_quiet()
+        elif drive.run.spec.suspend:
+            drive.ask(suspend=False)
+        elif drive.live:
+            drive.succeed(min(drive.live))
+        else:
+            drive.until_wake()
+    raise AssertionError(f"the run never ends: {drive.run.status}")
+
+
+def closed(run: Run) -> dict[str, Attempt]:
+    return {a.pod: a for status in run.status.steps for a in status.attempts if a.finish_time}
+
+
+@pytest.mark.parametrize(("file", "snapshot"), LEFT, ids=lambda item: item.what if isinstance(item, Snapshot) else "")
+def test_a_run_goes_on_where_an_earlier_version_left_it(file: Path, snapshot: Snapshot) -> None:
+    drive = to_end(resumed(snapshot))
+    before, after = snapshot.run, drive.run
+    assert {pod: closed(after)[pod] for pod in closed(before)} == closed(before), "a recorded outcome changed"
+    ended = {status.name: status.phase for status in before.status.steps if status.phase.final}
+    assert {name: drive.step(name).phase for name in ended} == ended, "an ended step changed"
+    if before.status.phase.final:
+        assert after == before, "a finished run changed"
+    assert after.status.workflow_spec == before.status.workflow_spec
+    assert drive.run.status.progress == f"{len(after.status.steps)}/{len(after.status.steps)}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_trace_loses_nothing_when_it_is_read(file: Path) -> None:
+    """A field that this version no longer knows would be dropped from a stored status."""
+    for line, snapshot in zip(file.read_bytes().splitlines(), read(file), strict=True):
+        assert msgspec.json.decode(msgspec.json.encode(snapshot)) == msgspec.json.decode(line)
+
+
+def test_this_version_brings_its_own_runs_to_their_end() -> None:
+    for snapshot in record():
+        assert to_end(resumed(snapshot)).phase.final
