@@ -160,7 +160,7 @@ PROFILES = {
             "queues",
             replicas=(1, 2, 2, 3),
             runs=(2, 3, 4),
-            sizes=(0, 0, 1, 2),
+            sizes=(0, 0, 1, 2, 6),
             words=500,
             weights={
                 **CALM,

@@ -140,7 +140,7 @@ def queued(size: int, kind: int, shape: int) -> RunSpec:
         for index, step in enumerate(base.steps)
     )
     spec = replace(base, steps=steps, concurrency=tuple(entries) if kind // 30 % 4 else ())
-    return RunSpec(workflow_spec=spec, input={"go": shape % 2 == 0}, priority=shape % 3)
+    return RunSpec(workflow_spec=spec, input=_input(shape), priority=shape % 3)
 
 
 def named(name: str, shape: int) -> RunSpec:
