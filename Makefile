@@ -32,7 +32,7 @@ check: $(STAMP) ## The fast loop: format, lint, types, layers, unit tests
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
 	$(PYTHON) -m tests.generate --check
-	$(PYTEST) -q tests/core tests/shell tests/docs
+	$(PYTEST) -q tests/core tests/shell tests/docs tests/lint tests/graph
 
 format: $(STAMP) ## Format and fix what can be fixed
 	$(VENV)/bin/ruff format .
@@ -44,7 +44,7 @@ generate: $(STAMP) ## Write the CRDs, the chart's copies and the reference from 
 ##@ Test
 
 test: check ## Everything: check, simulator, chart, cluster, examples and operator on a real cluster
-	$(PYTEST) tests/sim tests/chart tests/examples tests/cluster tests/e2e tests/chaos tests/bench
+	$(PYTEST) tests/sim tests/cli tests/local tests/conformance tests/chart tests/examples tests/cluster tests/e2e tests/chaos tests/bench
 
 sim: $(STAMP) ## The simulator for MINUTES (default 2)
 	$(PYTHON) -m tests.sim run --minutes $(or $(MINUTES),2)

@@ -20,7 +20,7 @@ from adze.shell.cluster import ApiError, Cluster
 from tests.cluster import provider
 from tests.cluster.progress import CommandError
 
-from . import client, scenarios, table
+from . import client, lateness, scenarios, table
 from .measure import Bench, Measure
 from .observer import Observer
 from .process import Operator
@@ -102,6 +102,7 @@ async def _with_operator(
         await observer.start()
         bench = Bench(cluster, observer, namespace, log)
         await _measure(bench, operator, options, report)
+        report.notes.append(await lateness.measure(cluster, namespace))
     except Exception:
         say(f"the operator's output ends with:\n{operator.log() or '(nothing)'}")
         raise

@@ -21,7 +21,11 @@ SHOWN = 10
 """Entries that an explanation shows at most."""
 WRITES = {
     ("patch", "workflowruns.adze.dev/status"),
+    ("create", "workflowruns.adze.dev"),
     ("delete", "workflowruns.adze.dev"),
+    ("patch", "workflowevents.adze.dev/status"),
+    ("delete", "workflowevents.adze.dev"),
+    ("patch", "workflowwebhooks.adze.dev/status"),
     ("patch", "workflows.adze.dev/status"),
     ("create", "pods"),
     ("patch", "pods"),
@@ -29,6 +33,7 @@ WRITES = {
     ("create", "events"),
     ("create", LEASES),
     ("update", LEASES),
+    ("delete", LEASES),
 }
 """All that the operator may write (S21)."""
 

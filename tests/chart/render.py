@@ -21,13 +21,22 @@ Rules = set[tuple[str, str, tuple[str, ...]]]
 
 OPERATOR: Rules = {
     ("adze.dev", "workflows", ("get", "list", "watch")),
-    ("adze.dev", "workflowruns", ("delete", "get", "list", "watch")),
+    ("adze.dev", "workflowruns", ("create", "delete", "get", "list", "watch")),
+    ("adze.dev", "workflowevents", ("delete", "get", "list", "watch")),
     ("adze.dev", "workflows/status", ("patch",)),
     ("adze.dev", "workflowruns/status", ("patch",)),
+    ("adze.dev", "workflowwebhooks", ("get", "list", "watch")),
+    ("adze.dev", "workflowevents/status", ("patch",)),
+    ("adze.dev", "workflowwebhooks/status", ("patch",)),
     ("", "pods", ("create", "delete", "get", "list", "patch", "watch")),
     ("", "configmaps", ("create", "get")),
     ("", "events", ("create",)),
+    ("coordination.k8s.io", "leases", ("create", "delete", "get", "list", "patch", "update", "watch")),
 }
+GATEWAY: Rules = OPERATOR - {("adze.dev", "workflowevents", ("delete", "get", "list", "watch"))} | {
+    ("adze.dev", "workflowevents", ("create", "delete", "get", "list", "watch"))
+}
+WEBHOOKS: Rules = GATEWAY | {("", "secrets", ("get",))}
 LEASES: Rules = {("coordination.k8s.io", "leases", ("create", "get", "update"))}
 RELEASE: Rules = {("", "pods", ("get", "list", "patch"))}
 RELEASE_DEPLOYMENT: Rules = {
@@ -43,12 +52,16 @@ TEST: Rules = {
 VIEW: Rules = {
     ("adze.dev", "workflows", ("get", "list", "watch")),
     ("adze.dev", "workflowruns", ("get", "list", "watch")),
+    ("adze.dev", "workflowevents", ("get", "list", "watch")),
+    ("adze.dev", "workflowwebhooks", ("get", "list", "watch")),
     ("adze.dev", "workflows/status", ("get",)),
     ("adze.dev", "workflowruns/status", ("get",)),
+    ("adze.dev", "workflowevents/status", ("get",)),
+    ("adze.dev", "workflowwebhooks/status", ("get",)),
 }
 EDIT: Rules = {
     ("adze.dev", resource, ("create", "delete", "deletecollection", "patch", "update"))
-    for resource in ("workflows", "workflowruns")
+    for resource in ("workflows", "workflowruns", "workflowevents", "workflowwebhooks")
 }
 
 # Sets of values that between them take every branch of the templates.
@@ -71,8 +84,24 @@ VARIANTS: dict[str, dict[str, Any]] = {
             {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
         ],
         "extraEnv": [{"name": "EXTRA", "value": "1"}],
+        "gateway": {
+            "enabled": True,
+            "service": {"type": "NodePort", "port": 8443, "annotations": {"a": "b"}},
+            "ingress": {
+                "enabled": True,
+                "className": "nginx",
+                "annotations": {"a": "b"},
+                "host": "events.example",
+                "tlsSecretName": "tls",
+            },
+            "webhooks": {"enabled": True, "secretNames": ["github"]},
+        },
         "metrics": {"service": {"annotations": {"a": "b"}}, "serviceMonitor": {"enabled": True, "labels": {"x": "y"}}},
-        "networkPolicy": {"enabled": True, "ingressFrom": [{"namespaceSelector": {}}]},
+        "networkPolicy": {
+            "enabled": True,
+            "ingressFrom": [{"namespaceSelector": {}}],
+            "gatewayFrom": [{"podSelector": {}}],
+        },
     },
     "least": {
         "crds": {"install": False},

@@ -12,6 +12,7 @@ from tests.chart.render import (
     CRDS,
     DIGEST,
     EDIT,
+    GATEWAY,
     LEASES,
     OPERATOR,
     RELEASE,
@@ -19,10 +20,12 @@ from tests.chart.render import (
     TEST,
     VARIANTS,
     VIEW,
+    WEBHOOKS,
     environment,
     of_kind,
     only,
     pod_specs,
+    refusal,
     render,
     roles,
     rules,
@@ -67,8 +70,40 @@ def test_no_right_is_wider_than_it_looks(variant: list[dict[str, Any]]) -> None:
     for role in of_kind(variant, "Role", "ClusterRole"):
         for group, resource, verbs in rules(role):
             assert "*" not in (group, resource, *verbs)
-            assert not resource.startswith("secrets")
+            assert not resource.startswith("secrets") or verbs == ("get",)
         assert not any("nonResourceURLs" in rule for rule in role["rules"])
+
+
+def test_the_gateway_may_do_more_and_only_where_it_is_asked_for() -> None:
+    for values, expected in (({}, OPERATOR), ({"enabled": True}, GATEWAY), ({"webhooks": {"enabled": True}}, OPERATOR)):
+        assert roles(render({"gateway": values}))["ClusterRole", "", "adze"] == expected
+    things = render({"gateway": {"enabled": True, "webhooks": {"enabled": True, "secretNames": ["github", "stripe"]}}})
+    assert roles(things)["ClusterRole", "", "adze"] == WEBHOOKS
+    (secrets,) = (
+        rule for role in of_kind(things, "ClusterRole") for rule in role["rules"] if "secrets" in rule["resources"]
+    )
+    assert secrets["resourceNames"] == ["github", "stripe"]
+    delegators = [b for b in of_kind(things, "ClusterRoleBinding") if b["roleRef"]["name"] == "system:auth-delegator"]
+    assert len(delegators) == 1
+    assert not [b for b in of_kind(render(), "ClusterRoleBinding") if b["roleRef"]["name"] == "system:auth-delegator"]
+
+
+def test_the_gateway_is_served_and_routed_to() -> None:
+    things = render(VARIANTS["everything"])
+    found = environment(things)
+    assert (found["ADZE_GATEWAY_PORT"], found["ADZE_GATEWAY_WEBHOOKS"]) == ("8090", "true")
+    assert {"name": "gateway", "containerPort": 8090} in pod_specs(things)["Deployment"]["containers"][0]["ports"]
+    ingress = only(things, "Ingress")["spec"]
+    assert ingress["tls"] == [{"secretName": "tls", "hosts": ["events.example"]}]
+    (rule,) = ingress["rules"]
+    (path,) = rule["http"]["paths"]
+    (service,) = (s for s in of_kind(things, "Service") if s["metadata"]["name"] == path["backend"]["service"]["name"])
+    assert service["spec"]["ports"] == [{"name": "gateway", "port": 8443, "targetPort": "gateway"}]
+    assert {"port": "gateway"} in [
+        p for rule in only(things, "NetworkPolicy")["spec"]["ingress"] for p in rule["ports"]
+    ]
+    assert not of_kind(render(), "Ingress")
+    assert "gateway.ingress.host is missing" in refusal({"gateway": {"enabled": True, "ingress": {"enabled": True}}})
 
 
 def test_the_uninstall_hook_touches_one_deployment() -> None:
@@ -174,7 +209,7 @@ def test_selectors_find_the_operator_and_nothing_else() -> None:
     deployment = only(things, "Deployment")
     selector = deployment["spec"]["selector"]["matchLabels"]
     assert selector == {"app.kubernetes.io/name": "adze", "app.kubernetes.io/instance": "adze"}
-    assert only(things, "Service")["spec"]["selector"] == selector
+    assert all(service["spec"]["selector"] == selector for service in of_kind(things, "Service"))
     for kind in ("PodDisruptionBudget", "ServiceMonitor"):
         assert only(things, kind)["spec"]["selector"] == {"matchLabels": selector}
     assert only(things, "NetworkPolicy")["spec"]["podSelector"] == {"matchLabels": selector}

@@ -17,6 +17,8 @@ from tests.chart.render import (
     run,
 )
 
+PEER = ("podSelector", "namespaceSelector", "ipBlock")
+
 
 @pytest.mark.parametrize(
     ("values", "words"),
@@ -60,9 +62,7 @@ def test_the_schema_describes_every_value_and_leaves_nothing_open() -> None:
         ".affinity.podAffinity",
         ".affinity.podAntiAffinity",
         ".topologySpreadConstraints[].labelSelector",
-        ".networkPolicy.ingressFrom[].podSelector",
-        ".networkPolicy.ingressFrom[].namespaceSelector",
-        ".networkPolicy.ingressFrom[].ipBlock",
+        *(f".networkPolicy.{who}[].{part}" for who in ("ingressFrom", "gatewayFrom") for part in PEER),
     }
     found = dict(objects(schema))
     assert all(member.get("description") for member in found.values())

@@ -35,6 +35,7 @@ CONTAINER = step(
     timeout="30s",
     start_timeout="90s",
 )
+DIRECT = {"trigger": "Direct", "scheduledTime": "2026-03-01T12:00:00Z"}
 DONE = {
     "validate": StepStatus(name="validate", phase=Phase.SUCCEEDED, output={"sum": 3}),
     "charge": StepStatus(name="charge"),
@@ -69,7 +70,7 @@ def test_a_container_step_in_full() -> None:
     assert msgspec.json.decode(context) == {
         "input": {"order": "o-1"},
         "steps": {"validate": {"output": {"sum": 3}, "phase": "Succeeded"}},
-        "run": {"name": "hello-1", "namespace": "shop", "uid": UID, "workflow": "shop"},
+        "run": {"name": "hello-1", "namespace": "shop", "uid": UID, "workflow": "shop"} | DIRECT,
         "step": "charge",
         "attempt": 2,
     }

@@ -137,3 +137,20 @@ def test_a_step_may_bear_a_name_that_cel_reserves(name: str) -> None:
 def test_a_property_may_bear_any_name(name: str) -> None:
     schema = {"type": "object", "required": [name], "properties": {name: {"type": "string"}}}
     revisions.compile_workflow(workflow(step("a", args=[f"${{input[{name!r}]}}"]), input=schema))
+
+
+def test_triggers_are_checked_with_the_workflow() -> None:
+    triggers = {
+        "events": [
+            {"name": "a", "filter": "event.data.ok"},
+            {"name": "b", "filter": "event.dat.ok == 1", "input": {"x": "${input.a}", "y": ["${event.id"]}},
+            {"name": "c", "filter": "'text'"},
+        ]
+    }
+    found = problems(workflow(step("a"), on=triggers))
+    assert [problem.partition(": ")[0] for problem in found] == [
+        "spec.on.events[1].filter:1:10",
+        "spec.on.events[1].input.x:1:8",
+        "spec.on.events[1].input.y[0]:1:1",
+        "spec.on.events[2].filter:1:1",
+    ]

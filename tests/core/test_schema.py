@@ -1,13 +1,16 @@
 """JSON Schema for inputs and outputs."""
 
+import json
 import subprocess
 import sys
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adze.core import schema
-from adze.core.schema import Mismatch, SchemaError, Validator
+from adze.core.schema import Mismatch, SchemaError, Validator, json_nested_deeper, nested_deeper
 
 ORDER = {
     "type": "object",
@@ -94,3 +97,33 @@ def test_fields_are_closed_only_where_the_schema_says_so() -> None:
     assert schema.closed_fields({**ORDER, "additionalProperties": False}) == frozenset({"id", "plan", "items"})
     assert schema.closed_fields({**ORDER, "additionalProperties": {"type": "string"}}) is None
     assert schema.closed_fields(None) is None
+
+
+JSON = st.recursive(
+    st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
+)
+
+
+@given(JSON, st.integers(0, 6))
+def test_the_nesting_of_a_text_is_that_of_its_value(value: Any, levels: int) -> None:
+    text = json.dumps(value).encode()
+    # An empty list is a level of a text, but has nothing in it that would be a level down.
+    assert json_nested_deeper(text, levels) >= nested_deeper(value, levels)
+    assert json_nested_deeper(text, levels + 1) <= nested_deeper(value, levels)
+
+
+@pytest.mark.parametrize(
+    ("text", "deeper"),
+    [
+        (b"[" * 250_000, True),
+        (b'{"a":' * 50_000, True),
+        (b"[" * 67 + b"]" * 67, True),
+        (b"[" * 66 + b"]" * 66, False),
+        (b"[" + b"[]," * 80_000 + b"[]]", False),
+        (b'["' + b'\\"[' * 80_000 + b'"]', False),
+        (b'"' + b'\\"' * 120_000, False),
+        (b'"' + b"\\" * 120_001, False),
+    ],
+)
+def test_the_nesting_of_a_long_text_is_told_without_decoding_it(text: bytes, deeper: bool) -> None:
+    assert json_nested_deeper(text, 66) is deeper

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 import yaml
 
-from adze.core import crd
+from adze.core import crd, cron
 from adze.core.model import Run, Workflow
 from adze.core.revision import compile_workflow
 from adze.core.schema import Validator
@@ -26,7 +26,7 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
-WITH_YAML = [ROOT / "README.md", ROOT / "docs" / "workflows.md"]
+WITH_YAML = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("workflows", "concurrency", "triggers"))]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 CORE = ROOT / "operator" / "adze" / "core"
 OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("driver.py", "workflows.py")]
@@ -34,8 +34,9 @@ OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("drive
 NOT_REASONS = frozenset(
     {
         *("Constant", "Linear", "Exponential", "Skipped", "True", "False", "Unknown"),
-        *("Ready", "Reconciling", "Stalled", "Normal", "Warning", "Workflow", "WorkflowRun", "Event"),
-        *("Background", "DELETE", "GET", "PATCH", "POST"),
+        *("Skip", "RunLatest", "RunAll", "Cron", "Direct", "Event"),
+        *("Ready", "Reconciling", "Stalled", "Processed", "Normal", "Warning", "Workflow", "WorkflowRun", "UTC"),
+        *("Background", "DELETE", "GET", "PATCH", "POST", "PUT"),
         *("Queue", "RoundRobin", "CancelInProgress", "CancelNewest", "KeepNewestQueued", "Lease", "PodsLeft"),
         *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
         *("ContainerCreating", "PodInitializing", "ContainerStatusUnknown", "ErrImagePull"),
@@ -43,7 +44,7 @@ NOT_REASONS = frozenset(
     }
 )
 """Capitalised words in the code that never end up in a `reason`: kinds, verbs, phases, and what is read of Pods."""
-WITHOUT_REASONS = ("crd.py", "manifest.py")
+WITHOUT_REASONS = ("crd.py", "manifest.py", "webhook.py", "signatures.py", "cloudevents.py", "openapi.py")
 WORD = re.compile(r"[A-Z][a-z]+([A-Z][A-Za-z]*)*(-[a-z]+)?|[A-Z]{2,}[A-Za-z]+")
 
 
@@ -125,6 +126,9 @@ def test_each_yaml_block_can_be_applied(block: str) -> None:
         if document["kind"] == "Workflow":
             workflow = msgspec.convert(document, Workflow)
             inputs[workflow.metadata.name] = compile_workflow(workflow.spec).input
+            assert cron.problems(workflow.spec, inputs[workflow.metadata.name]) == []
+            continue
+        if document["kind"] != "WorkflowRun":
             continue
         run = msgspec.convert(document, Run)
         schema = compile_workflow(run.spec.workflow_spec).input if run.spec.workflow_spec else None
@@ -202,7 +206,7 @@ def test_each_metric_has_a_row() -> None:
 
 def test_each_constant_of_the_limits_is_where_they_say() -> None:
     for row in re.findall(r"^\|.*\|$", (ROOT / "docs" / "limits.md").read_text(), re.M):
-        for file, names in re.findall(r"`((?:core|shell)/[\w/]+\.py)` (`\w+`(?:, `\w+`)*)", row):
+        for file, names in re.findall(r"`((?:core|shell|local|lint)/[\w/]+\.py)` (`\w+`(?:, `\w+`)*)", row):
             source = (ROOT / "operator" / "adze" / file).read_text()
             for name in re.findall(r"`(\w+)`", names):
                 defined = rf"^\s*(class |def )?{name}\b(?!\.)"

@@ -71,6 +71,10 @@ class Kube:
         """Apply objects, which must be accepted."""
         self.must("apply", "-f", "-", stdin=_listed(objects))
 
+    def create(self, *objects: Object) -> None:
+        """Create objects, which must be accepted and not there yet."""
+        self.must("create", "-f", "-", stdin=_listed(objects))
+
     def refused(self, *objects: Object) -> str:
         """Apply objects, which must be refused; the error."""
         done = self.kubectl("apply", "-f", "-", stdin=_listed(objects))

@@ -10,6 +10,7 @@ from tests.examples.expectation import matches
 from tests.installation import ROOT
 
 RUNS = sorted((ROOT / "examples").glob("*/run*.yaml"))
+EVENTS = sorted((ROOT / "examples").glob("*/event*.yaml"))
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: f"{path.parent.name}/{path.stem}")
@@ -19,3 +20,14 @@ def test_an_example_ends_as_its_readme_says(kube: Kube, path: Path) -> None:
     name = yaml.safe_load(path.read_text())["metadata"]["name"]
     expected = yaml.safe_load((path.parent / path.name.replace("run", "expect", 1)).read_text())
     assert matches(expected, kube.ended(name, timeout=120)) == []
+
+
+@pytest.mark.parametrize("path", EVENTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_an_events_run_ends_as_its_readme_says(kube: Kube, path: Path) -> None:
+    kube.must("apply", "-f", str(path.parent / "workflow.yaml"))
+    kube.must("create", "-f", str(path))
+    name = yaml.safe_load(path.read_text())["metadata"]["name"]
+    kube.must("wait", f"workflowevent/{name}", "--for=condition=Processed", "--timeout=30s")
+    (run,) = kube.list("workflowruns", f"adze.dev/event={name}")
+    expected = yaml.safe_load((path.parent / path.name.replace("event", "expect", 1)).read_text())
+    assert matches(expected, kube.ended(run["metadata"]["name"], timeout=120)) == []

@@ -10,7 +10,9 @@ import msgspec
 import pytest
 import yaml
 
-from adze.core.model import Run, Step, Workflow
+from adze.core import cron, events, webhooks
+from adze.core.events import Firing, Subscriber
+from adze.core.model import Event, Run, Step, Webhook, Workflow
 from adze.core.revision import compile_workflow
 from tests.examples.expectation import matches
 from tests.examples.walk import walk
@@ -18,7 +20,9 @@ from tests.examples.walk import walk
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/workflow.yaml"))
 RUNS = sorted(ROOT.glob("examples/*/run*.yaml"))
-KINDS = {"Workflow": Workflow, "WorkflowRun": Run}
+EVENTS = sorted(ROOT.glob("examples/*/event*.yaml"))
+WEBHOOKS = sorted(ROOT.glob("examples/*/webhook*.yaml"))
+KINDS = {"Workflow": Workflow, "WorkflowRun": Run, "WorkflowEvent": Event, "WorkflowWebhook": Webhook}
 
 
 def load(path: Path) -> Any:
@@ -69,13 +73,18 @@ def test_the_examples_are_there() -> None:
         "03-daily-report",
         "04-api-sync",
         "05-ai-pipeline",
+        "06-morning-report",
+        "07-welcome-on-signup",
+        "08-github-webhook",
         "20-word-count",
         "21-scrape-fan-out",
     ]
-    assert all((folder / "run.yaml").exists() for folder in EXAMPLES)
+    assert {path.parent for path in (*RUNS, *EVENTS)} == set(EXAMPLES)
 
 
-@pytest.mark.parametrize("path", [*(folder / "workflow.yaml" for folder in EXAMPLES), *RUNS], ids=label)
+@pytest.mark.parametrize(
+    "path", [*(folder / "workflow.yaml" for folder in EXAMPLES), *RUNS, *EVENTS, *WEBHOOKS], ids=label
+)
 def test_manifest_is_valid(path: Path) -> None:
     document = load(path)
     assert document["apiVersion"] == "adze.dev/v1alpha1"
@@ -86,7 +95,8 @@ def test_manifest_is_valid(path: Path) -> None:
 @pytest.mark.parametrize("folder", EXAMPLES, ids=label)
 def test_workflow_compiles(folder: Path) -> None:
     workflow = parse(folder / "workflow.yaml")
-    compile_workflow(workflow.spec)
+    compiled = compile_workflow(workflow.spec)
+    assert cron.problems(workflow.spec, compiled.input) == []
     for step in all_steps(workflow):
         assert step.script, "the examples run in adze's worker image"
         compile(step.script.source, f"{folder.name}/{step.name}", "exec")
@@ -102,6 +112,24 @@ def test_run_ends_as_expected(run: Path, tmp_path: Path) -> None:
         assert set(expected["steps"]) >= {step.name for step in workflow.spec.steps}, "each step has an expected end"
 
 
+@pytest.mark.parametrize("path", EVENTS, ids=label)
+def test_event_starts_a_run_that_ends_as_expected(path: Path, tmp_path: Path) -> None:
+    workflow = parse(path.with_name("workflow.yaml"))
+    subscriber = msgspec.convert(load(path.with_name("workflow.yaml")), Subscriber)
+    (firing,) = events.firings(parse(path), [subscriber])
+    assert isinstance(firing, Firing)
+    status = walk(workflow, msgspec.convert(firing.manifest, Run), tmp_path)
+    assert matches(load(path.with_name(path.name.replace("event", "expect", 1))), status) == []
+
+
+@pytest.mark.parametrize("path", WEBHOOKS, ids=label)
+def test_webhook_makes_the_event_of_its_example(path: Path) -> None:
+    event = parse(path.with_name("event.yaml"))
+    headers = {"x-github-event": "release", "x-github-delivery": event.spec.id}
+    made = webhooks.event(parse(path).metadata.name, parse(path).spec, headers, msgspec.json.encode(event.spec.data))
+    assert made == event.spec
+
+
 def test_runs_have_names_of_their_own() -> None:
     names = [load(path)["metadata"]["name"] for path in RUNS]
     assert len(names) == len(set(names))
@@ -111,7 +139,12 @@ def test_runs_have_names_of_their_own() -> None:
 def test_readme_names_every_file(folder: Path) -> None:
     readme = (folder / "README.md").read_text()
     named = set(re.findall(r"examples/[-\w/]+\.yaml", readme))
-    manifests = {folder / "workflow.yaml", *folder.glob("run*.yaml")}
+    manifests = {
+        folder / "workflow.yaml",
+        *folder.glob("run*.yaml"),
+        *folder.glob("event*.yaml"),
+        *folder.glob("webhook*.yaml"),
+    }
     assert named == {str(path.relative_to(ROOT)) for path in manifests}
 
 

@@ -34,7 +34,7 @@ class Mind(Engine):
     """The engine with its event loop taken out: whoever drives it looks at `pending` and rings its alarms."""
 
     def __init__(self, api: Api, policy: Policy) -> None:
-        super().__init__(_Asking(), policy, clock=lambda: api.now)  # type: ignore[arg-type]
+        super().__init__(_Asking(), policy, clock=lambda: api.now)
         self.alarms: dict[str, datetime] = {}
         self.error: BaseException | None = None
 

@@ -29,8 +29,8 @@ class NoMark(Driver):
         return self.api.slots.get(call.slot.metadata.name) or super().mark_slot(call)
 
 
-def _free_at_once(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now: Any, slots: Any = ()) -> Any:
-    steps = _abandon(namespace, name, uid, pods, now)
+def _free_at_once(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], slots: Any = ()) -> Any:
+    steps = _abandon(namespace, name, uid, pods)
     if slots:
         yield [calls.FreeSlot(slot) for slot in slots]
     return (yield from steps)

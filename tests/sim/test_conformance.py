@@ -24,8 +24,8 @@ class Simulated:
     """The simulator's API, and its world for what users and the cluster do."""
 
     def __init__(self) -> None:
-        self.told: dict[str, list[tuple[int, Any, Any]]] = {"runs": [], "pods": []}
-        self.api = Api(EPOCH, self._listener("runs"), self._listener("pods"))
+        self.told: dict[str, list[tuple[int, Any, Any]]] = {"runs": [], "pods": [], "slots": []}
+        self.api = Api(EPOCH, self._listener("runs"), self._listener("pods"), self._listener("slots"))
         self.driver = Driver(self.api)
         self.world = World(self.api, Counter(), Trace(on=False))
 

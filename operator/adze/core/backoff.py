@@ -5,8 +5,8 @@ from datetime import timedelta
 from adze.core import duration, names
 from adze.core.model import Backoff, BackoffType
 
-AGAIN = (timedelta(seconds=1), timedelta(seconds=30))
-"""First and longest pause after a pass that got a conflict or an unknown answer."""
+AGAIN = (1.0, 30.0)
+"""First and longest pause, in seconds, after a pass that got a conflict or an unknown answer."""
 
 
 def again(count: int, seed: str) -> timedelta:
@@ -14,9 +14,7 @@ def again(count: int, seed: str) -> timedelta:
 
     `seed` spreads those that failed at the same moment.
     """
-    first, longest = AGAIN
-    # The limit of the power: past the longest pause it no longer matters.
-    return min(first * 2.0 ** min(count - 1, 10), longest) * (0.5 + _share(seed, str(count)) / 2)
+    return timedelta(seconds=growing(AGAIN, count - 1)) * (0.5 + _share(seed, str(count)) / 2)
 
 
 def delay(backoff: Backoff, failures: int, seed: str) -> timedelta:
@@ -42,3 +40,10 @@ def delay(backoff: Backoff, failures: int, seed: str) -> timedelta:
 def _share(*seed: str) -> float:
     """A number from 0 to 1 that any process picks alike."""
     return int(names.digest("jitter", *seed, length=8), 16) / 0xFFFFFFFF
+
+
+def growing(limits: tuple[float, float], failures: int) -> float:
+    """A pause that doubles with each failure, from the first to the longest of `limits`."""
+    first, longest = limits
+    # Past some point the power no longer matters, and a float would overflow.
+    return min(first * 2.0 ** min(failures, 30), longest)

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any
 
 from adze.core.draft import Notice
-from adze.core.model import Run, RunStatus
+from adze.core.model import Lease, Run, RunStatus, Workflow, WorkflowStatus
 from adze.core.pods import Pod
 from adze.core.slots import Slot
 
@@ -148,6 +148,52 @@ class Say:
     notice: Notice
 
 
+@dataclass(frozen=True, slots=True)
+class CreateRun:
+    """Create a run that a trigger starts: Run, or Problem(EXISTS, REFUSED…)."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteWorkflow:
+    """Compare-and-swap of the Workflow's status on the version of `workflow`: Workflow, or Problem(CONFLICT)."""
+
+    workflow: Workflow
+    status: WorkflowStatus
+
+
+@dataclass(frozen=True, slots=True)
+class SayOfWorkflow:
+    """Post a Kubernetes Event about the Workflow. Nobody waits for it."""
+
+    workflow: Workflow
+    notice: Notice
+
+
+@dataclass(frozen=True, slots=True)
+class CreateLease:
+    """Create: Lease, or Problem(EXISTS, REFUSED…)."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLease:
+    """Quorum GET of a Lease: Lease, or Problem(NOT_FOUND)."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceLease:
+    """Write the manifest over the Lease, if it has the version that `lease` shows: Lease, or Problem(CONFLICT)."""
+
+    lease: Lease
+    manifest: dict[str, Any]
+
+
 Call = (
     ReadRun
     | ReadWorkflow
@@ -167,7 +213,13 @@ Call = (
     | FreeSlot
     | DeleteRun
     | Say
+    | CreateLease
+    | ReadLease
+    | ReplaceLease
 )
+"""The calls of a pass over a run."""
+ScheduleCall = ReadRun | ReadWorkflow | CreateRun | WriteWorkflow | SayOfWorkflow
+"""The calls of a look at schedules."""
 
 
 class Failure(Enum):

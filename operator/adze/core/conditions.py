@@ -33,8 +33,10 @@ def of_run(phase: Phase, reason: str | None, message: str | None) -> dict[str, t
     return {"Succeeded": ("False", *why), "Stalled": ("True", *why)}
 
 
-def of_workflow(problem: str | None) -> dict[str, tuple[str, str, str]]:
+def of_workflow(problem: str | None, *, suspended: bool = False) -> dict[str, tuple[str, str, str]]:
     """Ready once it's known that runs can be made of it."""
+    if problem is None and suspended:
+        return {"Ready": ("True", "Suspended", "spec.suspend is true: nothing new starts")}
     if problem is None:
         return {"Ready": ("True", "Accepted", "")}
     return {"Ready": ("False", "Invalid", problem), "Stalled": ("True", "Invalid", problem)}

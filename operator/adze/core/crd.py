@@ -5,21 +5,28 @@ from typing import Any
 
 import msgspec
 
-from adze.core.model import GROUP, VERSION, Run, Workflow, rule
+from adze.core.model import GROUP, VERSION, Event, Run, Webhook, Workflow, rule
 
 _WORDS_TO_DROP = {"title", "$ref", "anyOf"}
 
 RUN_RULES = [
     rule("has(self.workflow) != has(self.workflowSpec)", "exactly one of workflow and workflowSpec must be given"),
+    rule(
+        "!has(self.workflowSpec) || !has(self.workflowSpec.on) && !has(self.workflowSpec.suspend)",
+        "a workflow within a run has no triggers (on) and no suspend: the run itself has",
+    ),
+    rule("!has(self.idempotencyWindow) || has(self.idempotencyKey)", "idempotencyWindow needs an idempotencyKey"),
     *(
         rule(
             f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
             f"{field} must not change: create another run",
         )
-        for field in ("workflow", "workflowSpec", "input")
+        for field in ("workflow", "workflowSpec", "input", "runAt", "idempotencyKey", "idempotencyWindow")
     ),
     rule("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)", "cancel must not be undone"),
 ]
+
+EVENT_RULES = [rule("self == oldSelf", "an event must not change: create another")]
 
 
 def _column(name: str, path: str, kind: str = "string", priority: int = 0) -> dict[str, Any]:
@@ -35,6 +42,7 @@ KINDS: tuple[dict[str, Any], ...] = (
         "columns": [
             _column("READY", '.status.conditions[?(@.type=="Ready")].status'),
             _column("REASON", '.status.conditions[?(@.type=="Ready")].reason'),
+            _column("NEXT RUN", ".status.nextRunTime", priority=1),
             _column("MESSAGE", '.status.conditions[?(@.type=="Ready")].message', priority=1),
             _column("AGE", ".metadata.creationTimestamp", "date"),
         ],
@@ -50,6 +58,7 @@ KINDS: tuple[dict[str, Any], ...] = (
             _column("PHASE", ".status.phase"),
             _column("PROGRESS", ".status.progress"),
             _column("REASON", ".status.reason"),
+            _column("TRIGGER", ".status.trigger.kind", priority=1),
             _column("STARTED", ".status.startTime", "date", 1),
             _column("FINISHED", ".status.finishTime", "date", 1),
             _column("MESSAGE", ".status.message", priority=1),
@@ -57,6 +66,47 @@ KINDS: tuple[dict[str, Any], ...] = (
         ],
         "selectable": [".spec.workflow", ".status.phase"],
         "rules": RUN_RULES,
+    },
+    {
+        "type": Event,
+        "names": {
+            "kind": "WorkflowEvent",
+            "plural": "workflowevents",
+            "singular": "workflowevent",
+            "shortNames": ["awe"],
+        },
+        "description": "WorkflowEvent is one CloudEvent; it starts runs of the Workflows that wait for it.",
+        "columns": [
+            _column("TYPE", ".spec.type"),
+            _column("SOURCE", ".spec.source"),
+            _column("RUNS", ".status.started", "integer"),
+            _column("REASON", '.status.conditions[?(@.type=="Processed")].reason'),
+            _column("ID", ".spec.id", priority=1),
+            _column("SUBJECT", ".spec.subject", priority=1),
+            _column("MESSAGE", '.status.conditions[?(@.type=="Processed")].message', priority=1),
+            _column("AGE", ".metadata.creationTimestamp", "date"),
+        ],
+        "selectable": [".spec.type", ".spec.source"],
+        "rules": EVENT_RULES,
+    },
+    {
+        "type": Webhook,
+        "names": {
+            "kind": "WorkflowWebhook",
+            "plural": "workflowwebhooks",
+            "singular": "workflowwebhook",
+            "shortNames": ["aww"],
+        },
+        "description": "WorkflowWebhook is an address of the gateway at which others tell what happened there.",
+        "columns": [
+            _column("AUTH", ".spec.auth.type"),
+            _column("READY", '.status.conditions[?(@.type=="Ready")].status'),
+            _column("REASON", '.status.conditions[?(@.type=="Ready")].reason'),
+            _column("MESSAGE", '.status.conditions[?(@.type=="Ready")].message', priority=1),
+            _column("AGE", ".metadata.creationTimestamp", "date"),
+        ],
+        "selectable": [],
+        "rules": [],
     },
 )
 

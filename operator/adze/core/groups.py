@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 
 from adze.core.model import Run
 from adze.core.slots import Need, Slot, Wait, Want
@@ -51,12 +52,12 @@ class Group:
     def free(self, limit: int, reserved: Iterable[int] = ()) -> Iterator[int]:
         """The numbers that may be taken now, smallest first.
 
-        A slot with a number beyond the limit is left from a higher one. Each of them closes a place below, the same
-        for everybody who looks: so a lowered limit isn't exceeded either.
+        A slot with a number beyond the limit is left from a higher one. Each slot closes one place, those beyond the
+        limit the highest free ones, the same for everybody who looks: so a lowered limit isn't exceeded either.
         """
         taken = {slot.number for slot in self.slots.values()} | set(reserved)
-        beyond = sum(number >= limit for number in taken)
-        return (number for number in range(limit - beyond) if number not in taken)
+        below = (number for number in range(limit) if number not in taken)
+        return islice(below, max(0, limit - len(taken)))
 
 
 @dataclass(slots=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -20,9 +21,29 @@ RELEASED = f"{GROUP}/released"
 SLOTS = f"{GROUP}/group"
 """On a Lease: the key whose slot it is."""
 HOLDER = f"{GROUP}/holder"
-KEY = f"{GROUP}/key"
+SLOT_KEY = f"{GROUP}/key"
 GIVING_BACK = f"{GROUP}/giving-back"
 """Annotations of a slot's Lease: what of the run holds it, the key in full, and that it's about to go."""
+
+TRIGGER = f"{GROUP}/trigger"
+"""Label of a run that was started by something: by what."""
+EVENT = f"{GROUP}/event"
+"""Label of a run that an event has started: name of the WorkflowEvent."""
+SCHEDULE = f"{GROUP}/schedule"
+TIME_ZONE = f"{GROUP}/time-zone"
+SCHEDULED_TIME = f"{GROUP}/scheduled-time"
+"""Annotations of a run that a schedule has started: the schedule, its time zone, the tick."""
+
+LEASE = f"{GROUP}/lease"
+"""Label of our Leases: what they are for."""
+KEY = "idempotency-key"
+IDEMPOTENCY_KEY = f"{GROUP}/{KEY}"
+"""Annotation of the Lease of an idempotency key: the key."""
+EVENT_SOURCE = f"{GROUP}/event-source"
+EVENT_ID = f"{GROUP}/event-id"
+EVENT_TYPE = f"{GROUP}/event-type"
+EVENT_UID = f"{GROUP}/event-uid"
+"""Annotations of such a run: the event's source, id and type, and the UID of the WorkflowEvent."""
 
 FINALIZER = f"{GROUP}/outcome"
 """Holds a Pod until its outcome is in the run's status."""
@@ -72,6 +93,38 @@ def part(step: str, item: int) -> str:
 def index(part: str) -> int | None:
     """The item's index in the name of a step's part; None for the step itself."""
     return int(part[part.index("[") + 1 : -1]) if part.endswith("]") else None
+
+
+def tick_run(workflow: str, schedule: str, time_zone: str, tick: datetime) -> str:
+    """Name of the run of a tick: the same whoever starts it, and however often. At most 63 characters.
+
+    The Workflow's UID is no part of it: one that is deleted and made again has the run of a tick already.
+    """
+    tail = digest(workflow, schedule, time_zone, length=6)
+    return f"{workflow[:40].rstrip('.-')}-{tick:%Y%m%d-%H%M%S}-{tail}"
+
+
+def key_lease(workflow: str | None, key: str | None) -> str:
+    """Name of the Lease of an idempotency key. Runs without a Workflow share the keys of their namespace."""
+    return f"adze-key-{digest(workflow or '', key, length=32)}"
+
+
+def moment(time: datetime) -> str:
+    """A UTC time in whole seconds, as Kubernetes writes it."""
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def event(source: str, id_: str) -> str:
+    """Name of the WorkflowEvent that the gateway makes of an event: the same whenever it comes."""
+    return f"event-{digest(source, id_, length=32)}"
+
+
+def event_run(workflow: str, source: str, id_: str) -> str:
+    """Name of the run of `workflow` that an event starts: the same whenever and as whatever object the event comes.
+
+    The Workflow's UID is no part of it: one that is deleted and made again has the run of an event already.
+    """
+    return f"{workflow[:40].rstrip('.-')}-{digest(workflow, source, id_, length=20)}"
 
 
 def label(value: str) -> str:

@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 
-from adze.core import conditions, duration, manifest, names, slots, verdict
+from adze.core import conditions, duration, manifest, names, origin, slots, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, WITHDRAWN, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
 from adze.core.fanout import settled
-from adze.core.model import ItemStatus, Phase, Run, RunStatus, StepStatus, Workflow, WorkflowSpec
+from adze.core.model import ItemStatus, Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow
 from adze.core.observed import Observed
+from adze.core.origin import Standing
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import InvalidWorkflow, Revision, Stage
@@ -73,7 +74,18 @@ def begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
 
     `workflow` must come from a quorum GET: what the user applied before the run is what runs.
     """
-    spec = run.spec.workflow_spec or (workflow.spec if workflow else None)
+    trigger = run.status.trigger or origin.of(run)
+    if workflow and trigger.kind is TriggerKind.CRON and run.status.trigger is None:
+        standing = origin.standing(run, trigger, workflow)
+        if standing is Standing.WAITS:
+            return Plan(wake=now + origin.TICK_PATIENCE)
+        if standing is Standing.NOT:
+            return duplicate(run, f"the tick has another run, or was missed: {origin.describe(trigger)}", now)
+    return _begin(origin.triggered(run, trigger), workflow, now)
+
+
+def _begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
+    spec = run.spec.workflow_spec or (workflow.definition if workflow else None)
     if run.spec.cancel:
         return _refuse(run, now, verdict.CANCELLED, "the run was cancelled before it started", Phase.CANCELLED)
     if spec is None:
@@ -89,30 +101,41 @@ def begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
             revision.input.check(run.spec.input or {}, "spec.input")
     except Mismatch as mismatch:
         return _refuse(run, now, "InvalidInput", str(mismatch))
-    if run.spec.suspend:
-        message = "spec.suspend is true: set it to false to start"
-        return Plan(status=_if_new(run, _summary(run, Phase.PENDING, "Suspended", message, now)))
+    if hold := origin.hold(run, workflow, now):
+        reason, message, wake = hold
+        return waiting(run, reason, message, now, wake)
     status = RunStatus(
+        trigger=run.status.trigger,
+        key_time=run.status.key_time,
         ticket=int(run.metadata.resource_version or 0) if revision.queued else 0,
         revision=revision.digest,
-        workflow_spec=_plain(spec),
+        workflow_spec=msgspec.to_builtins(spec),
         steps=tuple(StepStatus(name=node.name) for node in revision.stage(Stage.GRAPH)),
     )
     return Plan(status=status)
 
 
-def _plain(spec: WorkflowSpec) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(spec)
-    return plain
+def duplicate(run: Run, message: str, now: datetime, of: str | None = None) -> Plan:
+    """The end of a run whose work is another's: that of `of`, if that is known."""
+    summary = _summary(run, Phase.CANCELLED, origin.DUPLICATE, message, now)
+    status = msgspec.structs.replace(summary, duplicate_of=of, finish_time=now)
+    return Plan(status=status, notices=(Notice("Normal", origin.DUPLICATE, cut(message, 1000) or ""),))
 
 
 def _without_workflow(run: Run, now: datetime) -> Plan:
-    deadline = (run.metadata.creation_timestamp or now) + WORKFLOW_PATIENCE
+    since = run.metadata.creation_timestamp or now
+    deadline = max(since, run.spec.run_at or since) + WORKFLOW_PATIENCE
     message = f"there is no Workflow {run.spec.workflow!r} in namespace {run.metadata.namespace!r}"
     if now >= deadline:
         return _refuse(run, now, "WorkflowNotFound", f"{message}: apply it, then create the run again")
-    waiting = f"{message}; waiting {duration.show(WORKFLOW_PATIENCE)} for it"
-    return Plan(status=_if_new(run, _summary(run, Phase.PENDING, "WorkflowNotFound", waiting, now)), wake=deadline)
+    message = f"{message}; waiting {duration.show(WORKFLOW_PATIENCE)} for it"
+    return waiting(run, "WorkflowNotFound", message, now, deadline)
+
+
+def waiting(run: Run, reason: str, message: str, now: datetime, wake: datetime | None) -> Plan:
+    """A run that can't begin yet; written only if that is news."""
+    status = _summary(run, Phase.PENDING, reason, message, now)
+    return Plan(status=_if_new(run, status), wake=wake)
 
 
 def _refuse(run: Run, now: datetime, reason: str, message: str, phase: Phase = Phase.FAILED) -> Plan:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adze.core import fanout, manifest, planner
+from adze.core import fanout, keys, manifest, planner
 from adze.core import revision as revisions
 from adze.core.calls import (
     Call,
@@ -137,7 +137,7 @@ def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], 
                 return None
         else:
             workflow = answer
-    return planner.begin(run, workflow, now)
+    return (yield from keys.settle(run, planner.begin(run, workflow, now), now))
 
 
 def _with_pages(

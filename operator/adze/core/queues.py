@@ -212,7 +212,7 @@ class Queues:
 
     def refuse(self, demand: Demand, message: str) -> None:
         """The API server takes no Lease for this want; it's tried again."""
-        demand.refused = message
+        demand.refused, demand.decided = message, True
         self._news.add(demand.run.metadata.uid)
 
     def choose(self, namespace: str, listed: Container[str] = ()) -> Choice:

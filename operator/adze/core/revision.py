@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from adze.core import dag, duration, expressions, names, schema
+from adze.core import dag, duration, events, expressions, names, schema
 from adze.core.expressions import BOOL, INT, OBJECT, OBJECTS, STRING, ExpressionError, Program, Scope, Template
 from adze.core.model import Backoff, Concurrency, Defaults, Step, WorkflowSpec
 from adze.core.schema import Validator
@@ -30,7 +30,10 @@ ATTEMPT_VARIABLES = {
     "attempt.message": STRING,
 }
 RETRY_SCOPE = Scope(ATTEMPT_VARIABLES)
-RUN_VARIABLES = {"run.name": STRING, "run.namespace": STRING, "run.uid": STRING, "run.workflow": STRING}
+RUN_VARIABLES = {
+    **{"run.name": STRING, "run.namespace": STRING, "run.uid": STRING, "run.workflow": STRING},
+    **{"run.trigger": STRING, "run.scheduledTime": STRING},
+}
 VERDICT_VARIABLES = {"run.phase": STRING, "run.error": STRING}
 """How the run would end now: for onFailure, finally and the run's output, which come after the graph."""
 
@@ -193,6 +196,9 @@ class _Compiler:
             self.complain("spec", f"the workflow takes {size} bytes; {SPEC_LIMIT} fit in its runs' status")
         if spec.retention:
             self.duration(spec.retention.ttl, "spec.retention.ttl")
+        for index, trigger in enumerate(spec.on.events if spec.on else ()):
+            self.program(trigger.filter, events.SCOPE, f"spec.on.events[{index}].filter", BOOL)
+            self.template(trigger.input or {}, events.SCOPE, f"spec.on.events[{index}].input")
         output = (
             self.template(spec.output, self.scope(everything, Stage.FINALLY), "spec.output")
             if spec.output is not None

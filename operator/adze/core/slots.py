@@ -74,7 +74,7 @@ class Slot(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """The key."""
-        return self.metadata.annotations.get(names.KEY, "")
+        return self.metadata.annotations.get(names.SLOT_KEY, "")
 
     @property
     def marked(self) -> bool:
@@ -228,7 +228,7 @@ def lease(run: Run, want: Want, need: Need, number: int, now: datetime) -> dict[
                 names.RUN: names.label(run.metadata.name),
                 names.RUN_UID: run.metadata.uid,
             },
-            "annotations": {names.HOLDER: want.holder, names.KEY: need.key},
+            "annotations": {names.HOLDER: want.holder, names.SLOT_KEY: need.key},
         },
         "spec": {"holderIdentity": who, "acquireTime": now.strftime(MICROTIME)},
     }

@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any
 
-from adze.core import intervals, verdict
+from adze.core import intervals, names, origin, verdict
 from adze.core.expressions import ExpressionError
 from adze.core.model import Attempt, ItemsStatus, ItemStatus, Phase, Run, StepStatus
 
@@ -57,12 +58,16 @@ class Values:
         return (status.output if status else None) or {}
 
     def identity(self) -> dict[str, str]:
-        """The root `run`: who it is."""
+        """The root `run`: who it is, what has started it, and the moment that it stands for."""
+        trigger = self.run.status.trigger or origin.of(self.run)
+        moment = trigger.time or self.run.metadata.creation_timestamp
         return {
             "name": self.run.metadata.name,
             "namespace": self.run.metadata.namespace,
             "uid": self.run.metadata.uid,
             "workflow": self.run.spec.workflow or "",
+            "trigger": trigger.kind.value,
+            "scheduledTime": names.moment(moment.astimezone(UTC)) if moment else "",
         }
 
     def outcome(self) -> dict[str, str]:

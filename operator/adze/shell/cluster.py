@@ -188,13 +188,6 @@ def selector(labels: Mapping[str, str | None]) -> str:
     return ",".join(name if value is None else f"{name}={value}" for name, value in labels.items())
 
 
-def growing(limits: tuple[float, float], failures: int) -> float:
-    """A pause that doubles with each failure, from the first to the longest of `limits`."""
-    first, longest = limits
-    # Past some point the power no longer matters, and a float would overflow.
-    return min(first * 2.0 ** min(failures, 30), longest)
-
-
 async def jittered(seconds: float, seed: int) -> None:
     """Sleep between half and the whole of `seconds`, so that many clients don't come back together."""
     await asyncio.sleep(seconds * (0.5 + (seed * 2654435761 % 1000) / 2000))

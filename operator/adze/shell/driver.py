@@ -10,7 +10,7 @@ import structlog
 
 from adze.core import calls, names
 from adze.core.calls import Failure, Problem
-from adze.core.model import API_VERSION, Run, Workflow
+from adze.core.model import API_VERSION, Lease, Run, Workflow
 from adze.core.pods import Pod
 from adze.core.slots import Slot
 from adze.shell.cluster import MERGE, STRATEGIC, ApiError, Cluster, resource, selector
@@ -20,6 +20,7 @@ log = structlog.get_logger()
 _run = msgspec.json.Decoder(Run).decode
 _workflow = msgspec.json.Decoder(Workflow).decode
 _pod = msgspec.json.Decoder(Pod).decode
+_lease = msgspec.json.Decoder(Lease).decode
 
 
 class _SlotList(msgspec.Struct):
@@ -73,9 +74,15 @@ class Driver:
             calls.FreeSlot: self._free_slot,
             calls.DeleteRun: self._delete_run,
             calls.Say: self._say,
+            calls.CreateRun: self._create_run,
+            calls.WriteWorkflow: self._write_workflow,
+            calls.SayOfWorkflow: self._say_of_workflow,
+            calls.CreateLease: self._create_lease,
+            calls.ReadLease: self._read_lease,
+            calls.ReplaceLease: self._replace_lease,
         }
 
-    async def do(self, call: calls.Call) -> Any:
+    async def do(self, call: calls.Call | calls.ScheduleCall) -> Any:
         """The answer to a call, or the Problem with it."""
         try:
             return await self._verbs[type(call)](call)
@@ -174,12 +181,44 @@ class Driver:
         preconditions = {"uid": metadata.uid, "resourceVersion": metadata.resource_version}
         await self._cluster.call("DELETE", path, {"preconditions": preconditions, "propagationPolicy": "Background"})
 
+    async def _create_run(self, call: calls.CreateRun) -> Run:
+        path = resource(API_VERSION, call.manifest["metadata"]["namespace"], "workflowruns")
+        return _run(await self._cluster.call("POST", path, call.manifest))
+
+    async def _write_workflow(self, call: calls.WriteWorkflow) -> Workflow:
+        metadata = call.workflow.metadata
+        path = resource(API_VERSION, metadata.namespace, "workflows", metadata.name, "status")
+        body = {
+            "metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid},
+            "status": difference(call.workflow.status, call.status),
+        }
+        return _workflow(await self._cluster.call("PATCH", path, body, MERGE))
+
+    async def _create_lease(self, call: calls.CreateLease) -> Lease:
+        path = resource(LEASES, call.manifest["metadata"]["namespace"], "leases")
+        return _lease(await self._cluster.call("POST", path, call.manifest))
+
+    async def _read_lease(self, call: calls.ReadLease) -> Lease:
+        return _lease(await self._cluster.call("GET", resource(LEASES, call.namespace, "leases", call.name)))
+
+    async def _replace_lease(self, call: calls.ReplaceLease) -> Lease:
+        metadata = call.lease.metadata
+        seen = {"resourceVersion": metadata.resource_version, "uid": metadata.uid}
+        body = {**call.manifest, "metadata": call.manifest["metadata"] | seen}
+        path = resource(LEASES, metadata.namespace, "leases", metadata.name)
+        return _lease(await self._cluster.call("PUT", path, body))
+
     async def _say(self, call: calls.Say) -> None:
-        event = kubernetes_event("WorkflowRun", call.run.metadata, call.notice, self._instance)
+        self._post_later(kubernetes_event("WorkflowRun", call.run.metadata, call.notice, self._instance))
+
+    async def _say_of_workflow(self, call: calls.SayOfWorkflow) -> None:
+        self._post_later(kubernetes_event("Workflow", call.workflow.metadata, call.notice, self._instance))
+
+    def _post_later(self, event: dict[str, Any]) -> None:
         try:
             self._events.put_nowait(event)
         except asyncio.QueueFull:
-            log.warning("too many Kubernetes Events wait; dropped one", reason=call.notice.reason)
+            log.warning("too many Kubernetes Events wait; dropped one", reason=event["reason"])
 
     async def post_events(self) -> None:
         """Post the waiting Kubernetes Events, one after the other, until cancelled."""

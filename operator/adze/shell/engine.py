@@ -8,7 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -23,8 +23,6 @@ from adze.core.queues import Queues
 from adze.core.revision import InvalidWorkflow, Revision
 from adze.core.slots import Slot
 from adze.shell import metrics
-from adze.shell.cluster import growing
-from adze.shell.driver import Driver
 
 log = structlog.get_logger()
 
@@ -43,6 +41,13 @@ def utcnow() -> datetime:
     return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
+class Driver(Protocol):
+    """Does the protocol's calls: `shell.driver` over HTTP, `local.api` in memory."""
+
+    async def do(self, call: Call) -> Any:
+        """The answer to a call, or the Problem with it."""
+
+
 class Engine:
     """Knows every run and its Pods, and keeps one pass at a time going for each run that needs it."""
 
@@ -59,6 +64,7 @@ class Engine:
         self._allowed = allowed
         self._clock = clock
         self.runs: dict[str, Run] = {}
+        self._waiting: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
         self._vanished: dict[str, set[str]] = defaultdict(set)
         self._refusals: dict[str, dict[str, Refusal]] = {}
@@ -99,8 +105,29 @@ class Engine:
             if _version(known) == _version(run):
                 self.runs[uid] = run  # the watch keeps this one; two of each would be twice the memory
             return
-        self.runs[uid] = run
+        self._know(run)
         self.look(uid)
+
+    def _know(self, run: Run) -> None:
+        uid = run.metadata.uid
+        self.runs[uid] = run
+        if run.spec.workflow is None:
+            return
+        if run.status.workflow_spec is None and not run.status.phase.final:
+            self._waiting[run.metadata.namespace, run.spec.workflow].add(uid)
+        else:
+            self._begun(run)
+
+    def _begun(self, run: Run) -> None:
+        key = run.metadata.namespace, run.spec.workflow or ""
+        if key in self._waiting:
+            self._waiting[key].discard(run.metadata.uid)
+            if not self._waiting[key]:
+                del self._waiting[key]
+
+    def waiting(self, namespace: str, workflow: str) -> list[Run]:
+        """The runs of a Workflow that have not begun."""
+        return [self.runs[uid] for uid in self._waiting.get((namespace, workflow), ())]
 
     def lose_run(self, uid: str) -> None:
         """A run was deleted."""
@@ -109,6 +136,7 @@ class Engine:
             return
         if run.spec.workflow:
             self._finished[run.metadata.namespace, run.spec.workflow].discard(uid)
+            self._begun(run)
         self._vanished.pop(uid, None)
         self._refusals.pop(uid, None)
         self._queues.forget(run)
@@ -117,16 +145,19 @@ class Engine:
 
     def see_workflow(self, workflow: Workflow) -> None:
         """A Workflow has appeared or changed: runs that wait for it, or in a queue, need a look."""
-        key = (workflow.metadata.namespace, workflow.metadata.name)
+        key = workflow.key
+        before = self._workflows.get(key)
         try:
             self._workflows[key] = revision.of_run(revision.digest(workflow.spec), workflow.spec)
         except InvalidWorkflow:
             self._workflows[key] = None
-        for uid, run in self.runs.items():
-            if (run.metadata.namespace, run.spec.workflow) == key and (
-                run.status.workflow_spec is None or self._queues.asks(uid)
-            ):
-                self.look(uid)
+        for run in self.waiting(*key):
+            self.look(run.metadata.uid)
+        # Each tick of a schedule writes the status: what a Workflow says of slots is looked at only if it's news.
+        if before is None or self._workflows[key] is not before:
+            for uid, run in self.runs.items():
+                if (run.metadata.namespace, run.spec.workflow) == key and self._queues.asks(uid):
+                    self.look(uid)
 
     def lose_workflow(self, namespace: str, name: str) -> None:
         """A Workflow was deleted: its runs keep to what they were frozen to."""
@@ -234,7 +265,7 @@ class Engine:
             result = await self._drive(steps)
         except Exception:
             failures = self._failures[uid] = self._failures.get(uid, 0) + 1
-            self._wake(uid, self._clock() + timedelta(seconds=growing(RETRY, failures - 1)))
+            self._wake(uid, self._clock() + timedelta(seconds=backoff.growing(RETRY, failures - 1)))
             metrics.failed_passes.inc()
             log.exception("a pass failed; it is made again", of=uid, failures=failures)
             return None
@@ -332,7 +363,7 @@ class Engine:
             # The pass goes on from its own write; there's nothing in it to look at again.
             known = self.runs.get(answer.metadata.uid)
             if known is None or _version(known) < _version(answer):
-                self.runs[answer.metadata.uid] = answer
+                self._know(answer)
             metrics.count(call.run, answer)
         elif isinstance(answer, Run):
             self.see_run(answer)

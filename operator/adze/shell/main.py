@@ -16,7 +16,8 @@ from aiohttp.web import AppRunner
 
 from adze import __version__
 from adze.core import names
-from adze.core.model import API_VERSION, GROUP, VERSION, Run, Workflow
+from adze.core.events import Sight
+from adze.core.model import API_VERSION, GROUP, VERSION, Run, Webhook, Workflow
 from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.slots import Slot
@@ -26,13 +27,21 @@ from adze.shell.cluster import ApiError, Cluster, Credentials, resource, selecto
 from adze.shell.driver import LEASES, Driver
 from adze.shell.election import Elector
 from adze.shell.engine import Engine
+from adze.shell.events import Events
+from adze.shell.gateway import Gateway
+from adze.shell.keys import sweep
 from adze.shell.release import release as release_all
+from adze.shell.schedules import Schedules
 from adze.shell.settings import Settings
 from adze.shell.watch import Watch
+from adze.shell.webhooks import Webhooks
+from adze.shell.webhooks import review as review_webhook
 from adze.shell.workflows import review, served
 
 log = structlog.get_logger()
 
+GATEWAY_CONNECTIONS = 24
+"""Calls of the gateway that are in flight at most."""
 POSTERS = 4
 """Kubernetes Events that are posted at a time."""
 TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -47,6 +56,10 @@ class Operator:
         self.leasing: Cluster | None = None
         """A client of its own: the Lease is renewed also while the API server holds back what works."""
         self.engine: Engine | None = None
+        self.schedules: Schedules | None = None
+        self.events: Events | None = None
+        self.gateway: Gateway | None = None
+        self.gateway_cluster: Cluster | None = None
         self.watches: list[Watch[Any]] = []
         self.tasks: list[asyncio.Task[Any]] = []
         self.probes: AppRunner | None = None
@@ -63,19 +76,27 @@ class Operator:
             self.elector = Elector(self.leasing, self.settings.own_namespace, self.settings.lease, identity)
         allowed = self.elector.valid if self.elector else lambda: True
         self.engine = Engine(driver, Policy(worker_image=self.settings.worker_image), allowed)
+        self.schedules = Schedules(driver, self.engine, allowed)
         labels = f"{selector({names.RUN_UID: None})},!{names.RELEASED}"
+        self.events = Events(self.cluster, self.settings.instance, allowed)
+        event_watches: list[Watch[Sight]] = []
         for namespace in self.settings.namespaces or (None,):
             pods = resource("v1", namespace, "pods")
             runs = resource(API_VERSION, namespace, "workflowruns")
             leases = resource(LEASES, namespace, "leases")
+            events = resource(API_VERSION, namespace, "workflowevents")
             self.watches += [
                 Watch(self.cluster, pods, labels, Pod, _identity, self.engine.see_pod),
                 Watch(self.cluster, runs, "", Run, _identity, self._see_run),
                 Watch(self.cluster, leases, selector({names.SLOTS: None}), Slot, _identity, self.engine.see_slot),
             ]
+            event_watches.append(Watch(self.cluster, events, "", Sight, _identity, self.events.see))
+        if self.settings.gateway_port:
+            await self._serve(credentials, self.events)
         self.probes = await probes.serve_probes(self.settings.port, self.ready)
         posters = [driver.post_events() for _ in range(POSTERS)]
-        for coroutine in (*posters, self._work(), *(watch.run() for watch in self.watches)):
+        watching = [*(watch.run() for watch in self.watches), *(watch.run() for watch in event_watches)]
+        for coroutine in (*posters, self._work(), *watching):
             task = asyncio.get_running_loop().create_task(coroutine)
             task.add_done_callback(_die_with)
             self.tasks.append(task)
@@ -87,8 +108,17 @@ class Operator:
         elif old is not None:
             self.engine.lose_run(old.metadata.uid)
 
+    async def _serve(self, credentials: Credentials, events: Events) -> None:
+        """Start the gateway, with calls of its own: a burst of events must not hold up the steps."""
+        agent = f"adze-gateway/{__version__}"
+        self.gateway_cluster = Cluster(credentials, agent, connections=GATEWAY_CONNECTIONS)
+        webhooks = Webhooks(self.gateway_cluster) if self.settings.gateway_webhooks else None
+        self.gateway = Gateway(self.gateway_cluster, self.settings.namespaces, events.backlog, webhooks)
+        await self.gateway.start(self.settings.gateway_port)
+
     async def _work(self) -> None:
-        assert self.engine is not None
+        assert self.engine is not None and self.schedules is not None and self.cluster is not None
+        assert self.events is not None
         for watch in self.watches:
             await watch.synced.wait()
         if self.elector:
@@ -98,8 +128,12 @@ class Operator:
         gc.freeze()
         gc.set_threshold(50_000, 50, 1000)
         self.engine.start()
+        self.schedules.start()
+        sweeper = asyncio.get_running_loop().create_task(sweep(self.cluster, self.settings.namespaces))
+        sweeper.add_done_callback(_die_with)
+        self.tasks.append(sweeper)
         log.info("working", version=__version__, namespaces=self.settings.namespaces or "all")
-        await (self.elector.keep() if self.elector else asyncio.Event().wait())
+        await asyncio.gather(self.events.run(), *([self.elector.keep()] if self.elector else ()))
 
     def ready(self) -> bool:
         """Whether runs, Pods and slots are known. A replica that waits for the Lease is ready too: it can take over."""
@@ -107,21 +141,25 @@ class Operator:
 
     async def stop(self) -> None:
         """Stop everything that `start` started: kopf waits for tasks that it doesn't know."""
+        if self.gateway:
+            await self.gateway.stop()
         for task in self.tasks:
             task.remove_done_callback(_die_with)
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
+        if self.schedules:
+            await self.schedules.stop()
         if self.engine:
             await self.engine.stop()
         if self.elector:
             await self.elector.release()
         if self.probes:
             await self.probes.cleanup()
-        for cluster in filter(None, (self.cluster, self.leasing)):
+        for cluster in filter(None, (self.cluster, self.leasing, self.gateway_cluster)):
             await cluster.close()
 
 
-def _identity(item: Pod | Run | Slot) -> tuple[str, str]:
+def _identity(item: Pod | Run | Slot | Sight) -> tuple[str, str]:
     return item.metadata.uid, item.metadata.resource_version
 
 
@@ -178,21 +216,38 @@ def registry(operator: Operator) -> kopf.OperatorRegistry:
 
     @kopf.on.event(GROUP, VERSION, "workflows", registry=handlers)
     async def see_workflow(event: Any, **_: Any) -> None:
-        assert operator.engine is not None and operator.cluster is not None
+        assert operator.engine is not None and operator.cluster is not None and operator.schedules is not None
         metadata = event["object"]["metadata"]
         if event["type"] == "DELETED":
             operator.engine.lose_workflow(metadata["namespace"], metadata["name"])
+            operator.schedules.lose_workflow((metadata["namespace"], metadata["name"]), metadata["uid"])
             return
         try:
             workflow = msgspec.convert(dict(event["object"]), Workflow)
         except (msgspec.ValidationError, RecursionError) as error:
             log.error("a Workflow breaks its schema", workflow=metadata["name"], error=str(error))
             return
+        operator.schedules.see_workflow(workflow)
         operator.engine.see_workflow(workflow)
         try:
             await review(operator.cluster, workflow, operator.settings.instance)
         except ApiError as error:
             log.warning("Workflow not reviewed", workflow=workflow.metadata.name, error=str(error))
+
+    @kopf.on.event(GROUP, VERSION, "workflowwebhooks", registry=handlers)
+    async def see_webhook(event: Any, **_: Any) -> None:
+        assert operator.cluster is not None
+        if event["type"] == "DELETED":
+            return
+        try:
+            webhook = msgspec.convert(dict(event["object"]), Webhook)
+        except (msgspec.ValidationError, RecursionError) as error:
+            log.error("a WorkflowWebhook breaks its schema", name=event["object"]["metadata"]["name"], error=str(error))
+            return
+        try:
+            await review_webhook(operator.cluster, webhook)
+        except ApiError as error:
+            log.warning("WorkflowWebhook not reviewed", webhook=webhook.metadata.name, error=str(error))
 
     return handlers
 

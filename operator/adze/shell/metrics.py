@@ -1,8 +1,10 @@
 """Prometheus metrics. Labels come from closed sets, never from names of runs."""
 
+from datetime import datetime
+
 from prometheus_client import Counter, Histogram
 
-from adze.core import intervals, names
+from adze.core import intervals, names, origin
 from adze.core.model import Run, RunStatus
 
 passes = Counter("adze_passes_total", "Passes over runs")
@@ -10,9 +12,23 @@ failed_passes = Counter("adze_failed_passes_total", "Passes over runs that raise
 api_calls = Counter("adze_api_calls_total", "Calls to the API server", ["method", "code"])
 runs_finished = Counter("adze_runs_finished_total", "Runs that ended", ["phase"])
 attempts_finished = Counter("adze_attempts_finished_total", "Attempts that ended", ["result"])
+events_processed = Counter("adze_events_processed_total", "WorkflowEvents whose runs were created", ["reason"])
+gateway_requests = Counter("adze_gateway_requests_total", "Requests to the gateway", ["endpoint", "code"])
 run_seconds = Histogram(
     "adze_run_seconds", "From a run's start to its end", buckets=(1, 3, 10, 30, 100, 300, 1000, 3600, 14400, 86400)
 )
+tick_lateness = Histogram(
+    "adze_tick_lateness_seconds",
+    "From a schedule's tick to the creation of its run",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10, 60, 3600),
+)
+
+
+def observe_tick(run: Run, now: datetime) -> None:
+    """Note how late the run of a tick was created."""
+    trigger = origin.of(run)
+    if trigger.time:
+        tick_lateness.observe((now - trigger.time).total_seconds())
 
 
 def count(before: Run, after: Run) -> None:

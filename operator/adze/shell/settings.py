@@ -20,6 +20,10 @@ class Settings:
     """json, or text for people."""
     port: int = 8080
     """Port of /healthz, /readyz and /metrics."""
+    gateway_port: int = 0
+    """Port of the events gateway; 0 serves none."""
+    gateway_webhooks: bool = False
+    """Whether the gateway takes deliveries for WorkflowWebhooks: true or false. It then reads their Secrets."""
     lease: str = ""
     """Name of the Lease by which replicas agree on one that works; empty works without asking."""
     instance: str = "adze"
@@ -31,9 +35,10 @@ class Settings:
 def load(environment: Mapping[str, str]) -> Settings:
     """Read the settings; ValueError names a variable that makes no sense."""
     namespaces = tuple(name.strip() for name in environment.get("ADZE_NAMESPACES", "").split(",") if name.strip())
-    port = environment.get("ADZE_PORT", "8080")
-    if not port.isdigit():
-        raise ValueError(f"ADZE_PORT must be a number, not {port!r}")
+    port = _number(environment, "ADZE_PORT", "8080")
+    webhooks = environment.get("ADZE_GATEWAY_WEBHOOKS", "false").lower()
+    if webhooks not in ("true", "false"):
+        raise ValueError(f"ADZE_GATEWAY_WEBHOOKS must be true or false, not {webhooks!r}")
     level = environment.get("ADZE_LOG_LEVEL", "info").lower()
     if level not in ("debug", "info", "warning", "error"):
         raise ValueError(f"ADZE_LOG_LEVEL must be debug, info, warning or error, not {level!r}")
@@ -45,8 +50,17 @@ def load(environment: Mapping[str, str]) -> Settings:
         worker_image=environment.get("ADZE_WORKER_IMAGE", DEFAULT_WORKER_IMAGE),
         log_level=level,
         log_format=log_format,
-        port=int(port),
+        port=port,
+        gateway_port=_number(environment, "ADZE_GATEWAY_PORT", "0"),
+        gateway_webhooks=webhooks == "true",
         lease=environment.get("ADZE_LEASE", ""),
         instance=environment.get("POD_NAME", "adze"),
         own_namespace=environment.get("POD_NAMESPACE", "default"),
     )
+
+
+def _number(environment: Mapping[str, str], variable: str, default: str) -> int:
+    text = environment.get(variable, default)
+    if not text.isdigit():
+        raise ValueError(f"{variable} must be a number, not {text!r}")
+    return int(text)

@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 import msgspec
 import structlog
 
-from adze.shell.cluster import ApiError, Cluster, Status, growing, jittered
+from adze.core.backoff import growing
+from adze.shell.cluster import ApiError, Cluster, Status, jittered
 
 log = structlog.get_logger()
 T = TypeVar("T")

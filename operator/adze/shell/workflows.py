@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from adze.core import conditions
+from adze.core import conditions, cron
 from adze.core.draft import Notice
 from adze.core.model import API_VERSION, GROUP, Workflow
-from adze.core.revision import InvalidWorkflow, digest, of_run
+from adze.core.revision import InvalidWorkflow, Problem, digest, of_run
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
 from adze.shell.driver import kubernetes_event
 from adze.shell.engine import utcnow
@@ -30,14 +30,14 @@ class _Discovery(msgspec.Struct):
 
 
 async def served(cluster: Cluster) -> None:
-    """Return once discovery shows Workflows."""
+    """Return once discovery shows the kinds that kopf watches."""
     while True:
         try:
             groups = msgspec.json.decode(await cluster.call("GET", "/apis"), type=_Discovery).groups
             if any(group.name == GROUP for group in groups):
                 answer = await cluster.call("GET", f"/apis/{API_VERSION}")
                 kinds = msgspec.json.decode(answer, type=_Discovery).resources
-                if any(kind.name == "workflows" for kind in kinds):
+                if {"workflows", "workflowwebhooks"} <= {kind.name for kind in kinds}:
                     return
         except ApiError as error:
             if error.code != 404:
@@ -50,12 +50,15 @@ async def review(cluster: Cluster, workflow: Workflow, instance: str) -> None:
     metadata = workflow.metadata
     if workflow.status.observed_generation == metadata.generation or metadata.deletion_timestamp:
         return
-    problem = None
+    problems: list[Problem] = []
+    schema = None
     try:
-        of_run(digest(workflow.spec), workflow.spec)
+        schema = of_run(digest(workflow.spec), workflow.spec).input
     except InvalidWorkflow as error:
-        problem = str(error)[:4096]
-    wanted = conditions.of_workflow(problem)
+        problems += error.problems
+    problems += cron.problems(workflow.spec, schema)
+    problem = str(InvalidWorkflow(problems))[:4096] if problems else None
+    wanted = conditions.of_workflow(problem, suspended=workflow.spec.suspend)
     status: dict[str, Any] = {
         "observedGeneration": metadata.generation,
         "conditions": msgspec.to_builtins(

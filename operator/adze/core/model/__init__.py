@@ -21,6 +21,8 @@ from adze.core.model.base import (
     rule,
 )
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
+from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
+from adze.core.model.lease import Lease
 from adze.core.model.run import Attempt, ItemsStatus, ItemStatus, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
@@ -34,6 +36,25 @@ from adze.core.model.step import (
     Script,
     Step,
     StepNode,
+)
+from adze.core.model.triggers import (
+    CronStatus,
+    CronTrigger,
+    EventTrigger,
+    Missed,
+    TickRun,
+    Trigger,
+    TriggerKind,
+    Triggers,
+)
+from adze.core.model.webhook import (
+    SecretRef,
+    SignatureEncoding,
+    Webhook,
+    WebhookAuth,
+    WebhookScheme,
+    WebhookSpec,
+    WebhookStatus,
 )
 from adze.core.model.workflow import Retention, Workflow, WorkflowSpec, WorkflowStatus
 
@@ -52,15 +73,25 @@ __all__ = [
     "BackoffType",
     "Concurrency",
     "Condition",
+    "CronStatus",
+    "CronTrigger",
     "Defaults",
     "Duration",
     "EnvVar",
+    "Event",
+    "EventProblem",
+    "EventRun",
+    "EventSpec",
+    "EventStatus",
+    "EventTrigger",
     "Expression",
     "FailurePolicy",
     "Image",
     "ItemStatus",
     "ItemsStatus",
+    "Lease",
     "Metadata",
+    "Missed",
     "Name",
     "ObjectName",
     "Phase",
@@ -71,12 +102,23 @@ __all__ = [
     "RunSpec",
     "RunStatus",
     "Script",
+    "SecretRef",
+    "SignatureEncoding",
     "Step",
     "StepNode",
     "StepStatus",
     "Strategy",
     "Text",
+    "TickRun",
     "Time",
+    "Trigger",
+    "TriggerKind",
+    "Triggers",
+    "Webhook",
+    "WebhookAuth",
+    "WebhookScheme",
+    "WebhookSpec",
+    "WebhookStatus",
     "Workflow",
     "WorkflowSpec",
     "WorkflowStatus",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from adze.core import names
 from adze.core.duration import PATTERN as DURATION_PATTERN
 
 GROUP = "adze.dev"
@@ -58,6 +59,22 @@ class Condition(Record, frozen=True, kw_only=True):
     observed_generation: Annotated[int, doc("Generation of the object that this speaks of.")] = 0
 
 
+class Labels(msgspec.Struct, frozen=True, kw_only=True):
+    """The labels that adze reads of its own kinds. Others aren't kept in memory."""
+
+    trigger: str = msgspec.field(default="", name=names.TRIGGER)
+    event: str = msgspec.field(default="", name=names.EVENT)
+
+
+class Annotations(msgspec.Struct, frozen=True, kw_only=True):
+    """The annotations that adze reads of its own kinds. Others aren't kept in memory: they may be large."""
+
+    schedule: str = msgspec.field(default="", name=names.SCHEDULE)
+    time_zone: str = msgspec.field(default="", name=names.TIME_ZONE)
+    scheduled_time: str = msgspec.field(default="", name=names.SCHEDULED_TIME)
+    run: str = msgspec.field(default="", name=names.RUN)
+
+
 class Metadata(Record, frozen=True, kw_only=True):
     """The part of an object's metadata that adze reads."""
 
@@ -68,3 +85,5 @@ class Metadata(Record, frozen=True, kw_only=True):
     generation: int = 0
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
+    labels: Labels = Labels()
+    annotations: Annotations = Annotations()

@@ -6,8 +6,14 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from adze.core.model.base import FREE, NAMED, PRIORITY, Condition, Metadata, ObjectName, Record, Time, doc
+from adze.core.model.base import FREE, NAMED, PRIORITY, Condition, Duration, Metadata, ObjectName, Record, Time, doc
+from adze.core.model.triggers import Trigger
 from adze.core.model.workflow import WorkflowSpec
+
+MOMENT = {
+    "pattern": r"^[12][0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})$"
+}
+"""The API server's date-time takes more than Python's does, and no arithmetic may leave what Python can hold."""
 
 
 class Phase(StrEnum):
@@ -104,6 +110,11 @@ class RunStatus(Record, frozen=True, kw_only=True):
     message: Annotated[str, doc("Why, for people.", max_length=4096)] | None = None
     progress: Annotated[str, doc("Finished steps of all steps, as 3/4.", max_length=16)] | None = None
     observed_generation: Annotated[int, doc("Generation of the spec that this speaks of.")] = 0
+    trigger: Annotated[Trigger, doc("What has started the run.")] | None = None
+    key_time: Annotated[Time, doc("When the run took its idempotencyKey.")] | None = None
+    duplicate_of: (
+        Annotated[str, doc("Name of the run that does the work, if this one doesn't.", max_length=253)] | None
+    ) = None
     start_time: Annotated[Time, doc("When the run was admitted.")] | None = None
     finish_time: Annotated[Time, doc("When it ended.")] | None = None
     ticket: Annotated[int, doc("Place among the runs created in the same second.")] = 0
@@ -140,6 +151,17 @@ class RunSpec(Record, frozen=True, kw_only=True):
     input: Annotated[dict[str, Any], doc("The run's input.", **FREE)] | None = None
     priority: (
         Annotated[int, doc("Instead of the workflow's priority; may change while the run waits.", **PRIORITY)] | None
+    ) = None
+    run_at: Annotated[Time, Meta(description="Don't begin before this moment.", extra_json_schema=MOMENT)] | None = None
+    idempotency_key: (
+        Annotated[
+            str,
+            doc("Of the runs of a workflow with this key one does the work.", min_length=1, max_length=256),
+        ]
+        | None
+    ) = None
+    idempotency_window: (
+        Annotated[Duration, doc("For so long, from when a run took the key. Default: until that run has ended.")] | None
     ) = None
     cancel: Annotated[bool, doc("End the run early, for good: its Pods are deleted, finally steps still run.")] = False
     suspend: Annotated[bool, doc("Start nothing new; what runs goes on. The run's timeout keeps counting.")] = False

@@ -4,9 +4,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from adze.core.model.base import FREE, NAMED, PRIORITY, Condition, Duration, Metadata, Record, doc
+from adze.core.model.base import FREE, NAMED, PRIORITY, Condition, Duration, Metadata, Record, Time, doc
 from adze.core.model.concurrency import ATOMIC, ConcurrencyEntry
 from adze.core.model.step import Defaults, StepNode
+from adze.core.model.triggers import CronStatus, Triggers
 
 
 class Retention(Record, frozen=True, kw_only=True):
@@ -30,6 +31,10 @@ class WorkflowSpec(Record, frozen=True, kw_only=True):
         tuple[ConcurrencyEntry, ...],
         doc("Slots that a run holds from its start to its end, all of them or none.", **ATOMIC, max_length=4),
     ] = ()
+    on: Annotated[Triggers, doc("What starts runs by itself. Quote the key: YAML reads a bare on as true.")] | None = (
+        None
+    )
+    suspend: Annotated[bool, doc("Start nothing: no schedule fires, runs that have not begun wait.")] = False
     defaults: Annotated[Defaults, doc("Settings for every step.")] | None = None
     steps: Annotated[tuple[StepNode, ...], doc("The graph.", **NAMED, min_length=1, max_length=200)]
     on_failure: Annotated[StepNode, doc("Runs when the graph has ended with a failed step.")] | None = None
@@ -45,7 +50,7 @@ class WorkflowSpec(Record, frozen=True, kw_only=True):
 
 
 class WorkflowStatus(Record, frozen=True, kw_only=True):
-    """Whether runs can be made of a workflow."""
+    """Whether runs can be made of a workflow, and how its schedules stand."""
 
     observed_generation: Annotated[int, doc("Generation of the spec that this speaks of.")] = 0
     conditions: Annotated[
@@ -56,6 +61,10 @@ class WorkflowStatus(Record, frozen=True, kw_only=True):
             max_length=8,
         ),
     ] = ()
+    next_run_time: Annotated[Time, doc("The next tick of its schedules.")] | None = None
+    cron: Annotated[
+        tuple[CronStatus, ...], doc("The schedules.", **{"x-kubernetes-list-type": "atomic"}, max_length=64)
+    ] = ()
 
 
 class Workflow(Record, frozen=True, kw_only=True):
@@ -64,3 +73,13 @@ class Workflow(Record, frozen=True, kw_only=True):
     metadata: Metadata
     spec: WorkflowSpec
     status: WorkflowStatus = WorkflowStatus()
+
+    @property
+    def definition(self) -> WorkflowSpec:
+        """What its runs are frozen to: the spec without what starts runs."""
+        return msgspec.structs.replace(self.spec, on=None, suspend=False)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.metadata.namespace, self.metadata.name

@@ -1,0 +1,1 @@
+"""Pictures of a workflow: as text, as a picture, and in the languages of other tools."""

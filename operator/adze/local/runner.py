@@ -1,0 +1,123 @@
+"""A run from its start, or from where an earlier adze left it, to its end."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from adze.core.model import Run, Workflow
+from adze.core.pods import Pod
+from adze.local import runtimes
+from adze.local.api import Api
+from adze.local.kubelet import Kubelet
+from adze.local.logs import Follower
+from adze.local.state import Folder, Order
+from adze.local.variables import Objects
+from adze.shell.engine import Engine, utcnow
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Show(Protocol):
+    """Who watches a run."""
+
+    def change(self, run: Run, pods: Iterable[Pod]) -> None:
+        """The run or one of its Pods has changed."""
+
+    def line(self, pod: Pod, text: str) -> None:
+        """A Pod has printed a line."""
+
+    def tick(self) -> None:
+        """Time has passed."""
+
+    def print(self, text: str) -> None:
+        """Something has to be said besides."""
+
+
+class Runner:
+    """One run and all that works on it."""
+
+    def __init__(self, folder: Folder, show: Show, clock: Callable[[], datetime] = utcnow) -> None:
+        order = folder.load("order", Order)
+        workflows = [msgspec.convert(item, Workflow) for item in order.objects if item.get("kind") == "Workflow"]
+        objects = Objects(item for item in order.objects if item.get("kind") != "Workflow")
+        self._show = show
+        self._api = Api(folder, {workflow.metadata.name: workflow for workflow in workflows}, clock)
+        self._kubelet = Kubelet(self._api, folder, order, objects, clock)
+        self._engine = Engine(self._api, runtimes.POLICY, clock=clock)
+        self._logs = Follower(folder)
+        self._ended = asyncio.Event()
+        self._error: BaseException | None = None
+        self.interrupted: int | None = None
+        """The signal that ended this before the run's end."""
+
+    async def run(self) -> Run:
+        """The run as it stands at its end, or when a signal comes; the next Runner goes on from there.
+
+        Raises what a callback has raised, such as the OSError of a full disk.
+        """
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._broken)
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._interrupt, number)
+        self._api.run_changed = self._run_changed
+        self._api.pod_changed = self._pod_changed
+        self._logs.skip(self._api.pods.values())
+        for pod in self._api.pods.values():
+            self._engine.see_pod(None, pod)
+        self._kubelet.recover()
+        self._engine.see_run(self._api.run)
+        self._engine.start()
+        self._run_changed(self._api.run)
+        follow = loop.create_task(self._follow())
+        try:
+            await self._ended.wait()
+        finally:
+            await self._engine.stop()
+            await self._kubelet.close()
+            follow.cancel()
+            self._print_logs()
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+        if self._error:
+            raise self._error
+        return self._api.run
+
+    def _broken(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self._error = context.get("exception") or RuntimeError(context["message"])
+        self._ended.set()
+
+    def _interrupt(self, number: int) -> None:
+        if self.interrupted is not None:
+            self._kubelet.kill()
+        elif self._kubelet.busy:
+            self._show.print("ending the steps that run; once more kills them")
+        self.interrupted = self.interrupted or number
+        self._ended.set()
+
+    def _run_changed(self, run: Run) -> None:
+        self._engine.see_run(run)
+        if run.status.phase.final:
+            self._ended.set()
+        self._show.change(run, self._api.pods.values())
+
+    def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
+        self._engine.see_pod(before, after)
+        if after:
+            if after.ended:
+                self._print_logs()
+            self._kubelet.look(after.name)
+        self._show.change(self._api.run, self._api.pods.values())
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(Follower.PAUSE)
+            self._print_logs()
+            self._show.tick()
+
+    def _print_logs(self) -> None:
+        for pod, text in self._logs.read(self._api.pods.values()):
+            self._show.line(pod, text)

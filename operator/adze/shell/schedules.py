@@ -1,0 +1,194 @@
+"""Looks at the schedules of every workflow when a tick comes or the workflow changes, and starts their runs.
+
+One worker per workflow, as the engine has one per run: a look, then sleep until something changes or the next tick.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from adze.core import calls, ticks
+from adze.core.calls import Failure, ScheduleCall
+from adze.core.cron import Sight
+from adze.core.model import Run, Workflow
+from adze.shell import metrics
+from adze.shell.driver import Driver
+from adze.shell.engine import RETRY, Engine, utcnow
+
+log = structlog.get_logger()
+
+CLOCK_CHECK = 5.0
+"""Seconds between comparisons of the wall clock with the clock that timers go by."""
+JUMP = timedelta(seconds=0.5)
+"""A difference of the two that is a jump of the wall clock."""
+LONGEST = timedelta(days=1)
+"""Longest sleep: an event loop takes no timers for years."""
+
+Key = tuple[str, str]
+
+
+class Schedules:
+    """Knows every workflow with schedules, and keeps one look at a time going for each that needs it."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        engine: Engine,
+        allowed: Callable[[], bool] = lambda: True,
+        clock: Callable[[], datetime] = utcnow,
+    ) -> None:
+        """`allowed` says before each batch of calls whether this process may still work."""
+        self._driver = driver
+        self._engine = engine
+        self._allowed = allowed
+        self._clock = clock
+        self._workflows: dict[Key, Workflow] = {}
+        self._workers: dict[Key, asyncio.Task[None]] = {}
+        self._dirty: set[Key] = set()
+        self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._failures: dict[Key, int] = {}
+        self._watcher: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to work; what was learnt before is looked at now."""
+        self._watcher = asyncio.get_running_loop().create_task(self._watch_clock(), name="clock")
+        for key in self._workflows:
+            self.look(key)
+
+    async def stop(self) -> None:
+        """Stop between two calls, as a crash could; everything needed is in the API server."""
+        tasks = [*self._workers.values(), *([self._watcher] if self._watcher else [])]
+        self._watcher = None
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def see_workflow(self, workflow: Workflow) -> None:
+        """A Workflow as somebody saw it; an older sight than the known one is ignored."""
+        key = workflow.key
+        known = self._workflows.get(key)
+        if known and _version(known) >= _version(workflow):
+            return
+        if not (workflow.spec.on and workflow.spec.on.cron) and not workflow.status.cron:
+            self.lose_workflow(key)
+            return
+        self._workflows[key] = workflow
+        # Our own writes of the status come back too, and are no news.
+        if known is None or known.metadata.uid != workflow.metadata.uid or known.spec != workflow.spec:
+            self.look(key)
+
+    def lose_workflow(self, key: Key, uid: str | None = None) -> None:
+        """The Workflow of that UID, or whichever it was, is no more, or has no schedules any more."""
+        known = self._workflows.get(key)
+        if known is None or uid not in (None, known.metadata.uid):
+            return
+        del self._workflows[key]
+        self._failures.pop(key, None)
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+
+    def look(self, key: Key) -> None:
+        """This workflow needs a look: now if its worker is idle, else once the present look is over."""
+        if self._watcher is None:
+            return
+        self._dirty.add(key)
+        if key not in self._workers:
+            self._workers[key] = asyncio.get_running_loop().create_task(self._work(key), name=f"schedules {key}")
+
+    async def _work(self, key: Key) -> None:
+        try:
+            while key in self._dirty:
+                self._dirty.discard(key)
+                await self._look(key)
+        finally:
+            del self._workers[key]
+
+    async def _look(self, key: Key) -> None:
+        workflow = self._workflows.get(key)
+        if workflow is None or workflow.metadata.deletion_timestamp:
+            return
+        try:
+            look = await self._drive(ticks.reconcile(workflow, self._sight(workflow), self._clock()))
+        except Exception:
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            first, longest = RETRY
+            self._wake(key, self._clock() + timedelta(seconds=min(first * 2 ** (failures - 1), longest)))
+            metrics.failed_passes.inc()
+            log.exception("a look at schedules failed; it is tried again", workflow=key, failures=failures)
+            return
+        self._failures.pop(key, None)
+        if look is None:
+            return
+        self._wake(key, look.wake)
+        for run in look.runs:
+            # Recorded now: whether the watch has brought it before or not, it may begin.
+            self._engine.see_run(run)
+            self._engine.look(run.metadata.uid)
+
+    def _sight(self, workflow: Workflow) -> Sight:
+        mine = self._engine.waiting(*workflow.key)
+        knowing = {
+            run.uid
+            for entry in workflow.status.cron
+            for run in entry.runs
+            if (known := self._engine.runs.get(run.uid)) and known.status.trigger
+        }
+        return Sight(frozenset(knowing), {run.metadata.name: run.metadata.uid for run in mine})
+
+    async def _drive(self, steps: ticks.Steps) -> ticks.Look | None:
+        try:
+            batch = next(steps)
+            while True:
+                if not self._allowed():
+                    log.warning("a look at schedules was given up: this replica may work no more")
+                    return None
+                batch = steps.send(await self._do(batch))
+        except StopIteration as stop:
+            look: ticks.Look = stop.value
+            return look
+
+    async def _do(self, batch: Sequence[ScheduleCall]) -> list[Any]:
+        answers = list(await asyncio.gather(*map(self._driver.do, batch)))
+        for call, answer in zip(batch, answers, strict=True):
+            self._learn(call, answer)
+        return answers
+
+    def _learn(self, call: ScheduleCall, answer: Any) -> None:
+        if isinstance(answer, Workflow):
+            # An answer that comes after the news of its deletion must not bring a Workflow back.
+            if answer.key in self._workflows:
+                self.see_workflow(answer)
+        elif isinstance(call, calls.ReadWorkflow) and answer.failure is Failure.NOT_FOUND:
+            self.lose_workflow((call.namespace, call.name))
+        elif isinstance(call, calls.CreateRun) and isinstance(answer, Run):
+            metrics.observe_tick(answer, self._clock())
+
+    def _wake(self, key: Key, moment: datetime | None) -> None:
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
+        if moment is not None and key in self._workflows and self._watcher:
+            delay = min(max(timedelta(0), moment - self._clock()), LONGEST) / timedelta(seconds=1)
+            self._timers[key] = asyncio.get_running_loop().call_later(delay, self.look, key)
+
+    async def _watch_clock(self) -> None:
+        """Timers go by a clock that never jumps. When the wall clock does, every timer is wrong."""
+        loop = asyncio.get_running_loop()
+        wall, steady = self._clock(), loop.time()
+        while True:
+            await asyncio.sleep(CLOCK_CHECK)
+            now, later = self._clock(), loop.time()
+            if abs((now - wall) - timedelta(seconds=later - steady)) > JUMP:
+                log.warning("the clock has jumped; all schedules are looked at", now=str(now))
+                for key in self._workflows:
+                    self.look(key)
+            wall, steady = now, later
+
+
+def _version(workflow: Workflow) -> int:
+    """resourceVersions are comparable numbers (KEP-5504)."""
+    return int(workflow.metadata.resource_version or 0)
