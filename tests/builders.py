@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import names, planner
+from adze.core import names, planner, upkeep
 from adze.core import revision as revisions
 from adze.core.draft import Notice
 from adze.core.model import (
@@ -278,7 +278,7 @@ class Drive:
         self.writes += 1
 
     def _do_chores(self) -> bool:
-        chores = planner.chores(self.run, self._observed(), self.now)
+        chores = upkeep.chores(self.run, self._observed(), self.now)
         for name in chores.create:
             assert name not in self.created, f"{name} is created twice"
             self.created.append(name)

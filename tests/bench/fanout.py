@@ -23,7 +23,8 @@ from adze.core.model import Metadata, Run, RunSpec, RunStatus, Step, WorkflowSpe
 from adze.core.pods import ContainerState, ContainerStatus, Pod, PodSpec, PodStatus, Running, Terminated
 from adze.core.policy import Policy
 from adze.shell.driver import difference
-from adze.shell.engine import Engine, utcnow
+from adze.shell.engine import Engine
+from adze.shell.outside import utcnow
 
 replace = msgspec.structs.replace
 

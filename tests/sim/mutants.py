@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import calls, draft, manifest, planner, pods, protocol
+from adze.core import calls, draft, manifest, planner, pods, protocol, upkeep
 from adze.core import revision as revisions
 from adze.core.calls import Failure, Problem
 from adze.core.draft import WITHDRAWN, Draft
@@ -294,7 +294,7 @@ MUTANTS = (
         "run read before its Pod is created", lambda: [(protocol, "reconcile", _around(read_before_pod))], "duel", 20000
     ),
     Mutant("gate opened at any version", _nothing, "gates", 20000, GateWithoutVersion),
-    Mutant("gate opened whatever the read says", lambda: [(planner, "may_start", lambda run, pod: True)], "duel", 3000),
+    Mutant("gate opened whatever the read says", lambda: [(upkeep, "may_start", lambda run, pod: True)], "duel", 3000),
     Mutant(
         "finalizer off before the outcome is written",
         lambda: [(protocol, "reconcile", _around(release_first))],
@@ -309,7 +309,7 @@ MUTANTS = (
         20000,
     ),
     Mutant("no attempt counts as withdrawn", lambda: [(draft, "WITHDRAWN", frozenset())], "closing", 20000),
-    Mutant("withdrawn Pods are not deleted", lambda: [(planner, "chores", chores_with(delete=()))], "closing", 300),
+    Mutant("withdrawn Pods are not deleted", lambda: [(upkeep, "chores", chores_with(delete=()))], "closing", 300),
     Mutant("Pod names are not unique", _nothing, "frosty", 300, NamesRepeat),
     Mutant("Pod created before its claim", lambda: [(protocol, "reconcile", _around(create_first))], "frosty", 300),
     Mutant("retry while the old Pod lives", lambda: [(Draft, "over", lambda self, attempt: True)], "closing", 3000),
@@ -327,7 +327,7 @@ MUTANTS = (
         3000,
     ),
     Mutant("foreign Pods taken for ours", lambda: [(Pod, "owned_by", lambda self, uid: True)], "rough", 3000),
-    Mutant("Pods never let go", lambda: [(planner, "chores", chores_with(release=()))], "rough", 300),
+    Mutant("Pods never let go", lambda: [(upkeep, "chores", chores_with(release=()))], "rough", 300),
     Mutant("Pods of dead runs never let go", lambda: [(protocol, "abandon", _idle)], "deleting", 300),
     Mutant("withdrawn items fold at once", lambda: [(items, "_over", lambda *_: True)], "fans", 3000),
     Mutant("items start again from the first", lambda: [(Fan, "of", _from_the_first())], "fans", 300),

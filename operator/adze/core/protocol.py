@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adze.core import fanout, keys, manifest, planner
+from adze.core import fanout, keys, manifest, planner, upkeep
 from adze.core import revision as revisions
 from adze.core.calls import (
     Call,
@@ -160,7 +160,7 @@ def _with_pages(
 
 def _let_go(run: Run, observed: Observed, now: datetime) -> Steps:
     """A run that ended before it had begun may have slots."""
-    idle = planner.chores(run, observed, now).free
+    idle = upkeep.chores(run, observed, now).free
     answers = (yield [FreeSlot(slot) for slot in idle]) if idle else ()
     return Pass(again=_unsettled(answers), wants=())
 
@@ -222,7 +222,7 @@ class _Hands:
 
     def do(self, plan: Plan) -> Generator[Sequence[Call], Sequence[Any], None]:
         """Create, then open the gates that the run still stands behind; what nobody waits for comes last."""
-        chores = planner.chores(self.run, self.observed, self.now)
+        chores = upkeep.chores(self.run, self.observed, self.now)
         opening = list(chores.open)
         manifests = yield from self._manifests(chores.create, plan)
         if manifests:
@@ -333,7 +333,7 @@ class _Hands:
         allowed = [
             pod
             for pod in pods
-            if planner.may_start(run, pod) and all(slot.metadata.name in held for slot in slots[pod.name] or ())
+            if upkeep.may_start(run, pod) and all(slot.metadata.name in held for slot in slots[pod.name] or ())
         ]
         if asked and len(allowed) < len(pods):
             self.again = True

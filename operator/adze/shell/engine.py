@@ -7,8 +7,8 @@ missed or doubled message changes nothing.
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -23,6 +23,7 @@ from adze.core.queues import Queues
 from adze.core.revision import InvalidWorkflow, Revision
 from adze.core.slots import Slot
 from adze.shell import metrics
+from adze.shell.outside import Driver, utcnow, version
 
 log = structlog.get_logger()
 
@@ -33,19 +34,6 @@ RETRY = (1.0, 300.0)
 
 AT_A_TIME = 16
 """Calls of one run in flight: a wide run leaves room for the others."""
-
-
-def utcnow() -> datetime:
-    """The operator's only clock, in the milliseconds that the status shows."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
-class Driver(Protocol):
-    """Does the protocol's calls: `shell.driver` over HTTP, `local.api` in memory."""
-
-    async def do(self, call: Call) -> Any:
-        """The answer to a call, or the Problem with it."""
 
 
 class Engine:
@@ -101,8 +89,8 @@ class Engine:
         """A run as somebody saw it; an older sight than the known one is ignored."""
         uid = run.metadata.uid
         known = self.runs.get(uid)
-        if known and _version(known) >= _version(run):
-            if _version(known) == _version(run):
+        if known and version(known) >= version(run):
+            if version(known) == version(run):
                 self.runs[uid] = run  # the watch keeps this one; two of each would be twice the memory
             return
         self._know(run)
@@ -197,7 +185,7 @@ class Engine:
         if not uid:
             return False  # somebody else's Pod under a name of ours
         known = self._pods.get(uid, {}).get(pod.name)
-        if known and known.metadata.uid == pod.metadata.uid and _version(known) >= _version(pod):
+        if known and known.metadata.uid == pod.metadata.uid and version(known) >= version(pod):
             return False
         if pod.done:
             self._forget_pod(uid, pod.name)
@@ -362,7 +350,7 @@ class Engine:
         if isinstance(answer, Run) and isinstance(call, calls.WriteStatus):
             # The pass goes on from its own write; there's nothing in it to look at again.
             known = self.runs.get(answer.metadata.uid)
-            if known is None or _version(known) < _version(answer):
+            if known is None or version(known) < version(answer):
                 self._know(answer)
             metrics.count(call.run, answer)
         elif isinstance(answer, Run):
@@ -409,8 +397,3 @@ class Engine:
         group.add(uid)
         for old in retention.surplus(self.runs[member] for member in group if member in self.runs):
             await self._do_one(calls.DeleteRun(old))
-
-
-def _version(item: Run | Pod) -> int:
-    """resourceVersions are comparable numbers (KEP-5504)."""
-    return int(item.metadata.resource_version or 0)

@@ -10,7 +10,7 @@ from adze.core import keys, names
 from adze.core.model import Lease
 from adze.shell.cluster import ApiError, Cluster, resource, selector
 from adze.shell.driver import LEASES
-from adze.shell.engine import utcnow
+from adze.shell.outside import utcnow
 
 log = structlog.get_logger()
 

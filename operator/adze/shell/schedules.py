@@ -16,7 +16,8 @@ from adze.core.cron import Sight
 from adze.core.model import Run, Workflow
 from adze.shell import metrics
 from adze.shell.driver import Driver
-from adze.shell.engine import RETRY, Engine, utcnow
+from adze.shell.engine import RETRY, Engine
+from adze.shell.outside import utcnow
 
 log = structlog.get_logger()
 
