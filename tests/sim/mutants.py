@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import calls, draft, manifest, planner, pods, protocol, upkeep
+from adze.core import calls, draft, manifest, pods, protocol, upkeep
 from adze.core import revision as revisions
 from adze.core.calls import Failure, Problem
 from adze.core.draft import WITHDRAWN, Draft
@@ -332,7 +332,7 @@ MUTANTS = (
     Mutant("withdrawn items fold at once", lambda: [(items, "_over", lambda *_: True)], "fans", 3000),
     Mutant("items start again from the first", lambda: [(Fan, "of", _from_the_first())], "fans", 300),
     Mutant("items start after one has failed", lambda: [(Fan, "stopped", property(_ended_only))], "fans", 300),
-    Mutant("Pods of folded items never let go", lambda: [(planner, "settled", lambda *_: False)], "fans", 300),
+    Mutant("Pods of folded items never let go", lambda: [(upkeep, "settled", lambda *_: False)], "fans", 300),
     Mutant("status written without its pages", _nothing, "fans", 300, LostPages),
     Mutant("timers forgotten", lambda: [(protocol, "reconcile", _sleeper())], "rough", 300),
     *SLOT_MUTANTS,
