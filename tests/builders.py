@@ -7,10 +7,22 @@ from typing import Any
 
 import msgspec
 
-from adze.core import names, planner
+from adze.core import names, planner, upkeep
 from adze.core import revision as revisions
 from adze.core.draft import Notice
-from adze.core.model import Attempt, Metadata, Phase, Run, RunSpec, RunStatus, Step, StepStatus, Workflow, WorkflowSpec
+from adze.core.model import (
+    Attempt,
+    ItemsStatus,
+    Metadata,
+    Phase,
+    Run,
+    RunSpec,
+    RunStatus,
+    Step,
+    StepStatus,
+    Workflow,
+    WorkflowSpec,
+)
 from adze.core.observed import Observed, Refusal
 from adze.core.planner import Plan
 from adze.core.pods import (
@@ -221,6 +233,7 @@ class Drive:
         self.expired = False
         self.node_answers = True
         self.unseen: dict[str, Pod] = {}
+        self.pages: dict[str, dict[str, Any]] = {}
 
     def until_quiet(self) -> "Drive":
         """Plan and do what plans ask for, until they ask for nothing."""
@@ -253,21 +266,23 @@ class Drive:
         return planner.plan(self.run, frozen, self._observed(fresh), self.now, POLICY)
 
     def _observed(self, fresh: bool = False) -> Observed:
-        return Observed(dict(self.pods), fresh, frozenset(self.vanished), dict(self.refusals))
+        return Observed(dict(self.pods), fresh, frozenset(self.vanished), dict(self.refusals), self.pages)
 
     def _write(self, plan: Plan) -> None:
         assert not self.run.status.phase.final, "a terminal run never changes"
+        for page in plan.pages:
+            self.pages[page["metadata"]["name"]] = msgspec.json.decode(page["data"][names.PAGE])
         status = msgspec.json.decode(msgspec.json.encode(plan.status), type=RunStatus)
         self.run = msgspec.structs.replace(self.run, status=status)
         self.notices += plan.notices
         self.writes += 1
 
     def _do_chores(self) -> bool:
-        chores = planner.chores(self.run, self._observed(), self.now)
+        chores = upkeep.chores(self.run, self._observed(), self.now)
         for name in chores.create:
             assert name not in self.created, f"{name} is created twice"
             self.created.append(name)
-            self.pods[name] = pod(name, owner=self.run.metadata.uid, created=self.now)
+            self.pods[name] = self._labelled(pod(name, owner=self.run.metadata.uid, created=self.now))
         for one in chores.open:
             self.pods[one.name] = opened(one)
         for one in chores.delete:
@@ -280,6 +295,18 @@ class Drive:
         if chores.wake:
             self.wake = min(self.wake or chores.wake, chores.wake)
         return bool(chores.create or chores.open or chores.delete or chores.release)
+
+    def _labelled(self, one: Pod) -> Pod:
+        """The Pod with the labels of the attempt that it is."""
+        part, attempt = next((p, a) for p in self.run.status.parts() for a in p.attempts if a.pod == one.name)
+        index = names.index(part.name)
+        labels = {
+            **one.metadata.labels,
+            names.STEP: part.name.partition("[")[0],
+            names.ATTEMPT: str(attempt.number),
+            **({} if index is None else {names.ITEM: str(index)}),
+        }
+        return msgspec.structs.replace(one, metadata=msgspec.structs.replace(one.metadata, labels=labels))
 
     def _killed(self, one: Pod) -> Pod:
         return failed(one, 137, at=self.now) if one.spec.node_name and self.node_answers else one
@@ -327,9 +354,15 @@ class Drive:
         """Status of a step."""
         return next(status for status in self.run.status.steps if status.name == name)
 
+    def items(self, name: str) -> ItemsStatus:
+        """How the items of a step stand."""
+        items = self.step(name).items
+        assert items is not None, f"{name} has no items"
+        return items
+
     def attempt(self, name: str) -> Attempt:
-        """Newest attempt of a step."""
-        return self.step(name).attempts[-1]
+        """Newest attempt of a step, or of an item named step[index]."""
+        return next(part for part in self.run.status.parts() if part.name == name).attempts[-1]
 
     def pod(self, name: str) -> Pod:
         """Pod of a step's newest attempt."""
@@ -347,8 +380,8 @@ class Drive:
 
     @property
     def live(self) -> set[str]:
-        """Steps with an open attempt."""
-        return {status.name for status in self.run.status.steps if status.open_attempt}
+        """Steps and items with an open attempt."""
+        return {part.name for part in self.run.status.parts() if part.open_attempt}
 
     @property
     def status_size(self) -> int:

@@ -31,6 +31,7 @@ def _rules(*, create: bool) -> list[dict[str, Any]]:
         _rule(GROUP, [f"{kind}/status" for kind in ("workflows", "workflowruns", "workflowevents")], "patch"),
         _rule(GROUP, ["workflows"], "get", "list", "watch"),
         _rule("", ["pods"], *pods),
+        _rule("", ["configmaps"], "get", "create"),
         _rule("", ["events"], "create"),
         _rule("coordination.k8s.io", ["leases"], "get", "list", "watch", "create", "update", "patch", "delete"),
     ]

@@ -29,6 +29,7 @@ OPERATOR: Rules = {
     ("adze.dev", "workflowevents/status", ("patch",)),
     ("adze.dev", "workflowwebhooks/status", ("patch",)),
     ("", "pods", ("create", "delete", "get", "list", "patch", "watch")),
+    ("", "configmaps", ("create", "get")),
     ("", "events", ("create",)),
     ("coordination.k8s.io", "leases", ("create", "delete", "get", "list", "patch", "update", "watch")),
 }

@@ -9,8 +9,8 @@ import pytest
 
 from adze.core.model import Attempt, Phase, Run, RunStatus, StepStatus
 from adze.core.observed import Observed, Refusal
-from adze.core.planner import Chores, chores, may_start
 from adze.core.pods import Pod
+from adze.core.upkeep import Chores, chores, may_start
 from tests.builders import (
     NOW,
     SIDE,

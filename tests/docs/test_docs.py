@@ -40,7 +40,7 @@ NOT_REASONS = frozenset(
         *("Queue", "RoundRobin", "CancelInProgress", "CancelNewest", "KeepNewestQueued", "Lease", "PodsLeft"),
         *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
         *("ContainerCreating", "PodInitializing", "ContainerStatusUnknown", "ErrImagePull"),
-        *("DisruptionTarget", "PodScheduled"),
+        *("DisruptionTarget", "PodScheduled", "Continue", "Fail", "Part"),
     }
 )
 """Capitalised words in the code that never end up in a `reason`: kinds, verbs, phases, and what is read of Pods."""

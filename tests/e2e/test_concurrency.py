@@ -61,7 +61,9 @@ def test_a_queue_lets_two_run_and_says_why_the_others_wait(kube: Kube) -> None:
     statuses = [kube.ended(name) for name in names]
     assert {status["phase"] for status in statuses} == {"Succeeded"}
     assert at_once(spans(statuses)) == 2
-    assert order(kube, *names) == names
+    # Two places can come free at once; then it's open which of the two who are next takes his first.
+    places = [names.index(name) for name in order(kube, *names)]
+    assert all(place <= turn + 1 for turn, place in enumerate(places)), places
     assert kube.list("leases", "adze.dev/group") == []
 
 

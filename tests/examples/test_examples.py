@@ -76,6 +76,8 @@ def test_the_examples_are_there() -> None:
         "06-morning-report",
         "07-welcome-on-signup",
         "08-github-webhook",
+        "20-word-count",
+        "21-scrape-fan-out",
     ]
     assert {path.parent for path in (*RUNS, *EVENTS)} == set(EXAMPLES)
 

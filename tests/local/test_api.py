@@ -13,7 +13,7 @@ from adze.core.model import Metadata, Run, RunStatus
 from adze.core.pods import Pod
 from adze.local.api import Api
 from adze.local.state import Folder
-from adze.shell.engine import utcnow
+from adze.shell.outside import utcnow
 from tests.e2e.kube import run, shell
 
 MANIFEST = {

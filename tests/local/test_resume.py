@@ -16,7 +16,7 @@ from adze.core.model import Metadata, Phase, Run
 from adze.local import state as states
 from adze.local.runner import Runner
 from adze.local.state import Folder, Order
-from adze.shell.engine import utcnow
+from adze.shell.outside import utcnow
 from tests.cli.command import PATIENCE, adze, start
 from tests.e2e.kube import Object, run
 from tests.local.waiting import alive, until

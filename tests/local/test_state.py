@@ -10,7 +10,7 @@ import pytest
 from adze.core.model import Metadata, Phase, Run, RunStatus
 from adze.local import state as states
 from adze.local.state import KEPT, Busy, Folder, Order
-from adze.shell.engine import utcnow
+from adze.shell.outside import utcnow
 from tests.e2e.kube import run, shell
 
 ITEM = msgspec.convert(run("r", {"name": "a", **shell("true")}), Run)

@@ -68,6 +68,7 @@ class Api:
         self.run_history: History[Run] = History()
         self.pod_history: History[Pod] = History()
         self.workflow_history: History[Workflow] = History()
+        self.pages: dict[str, dict[str, Any]] = {}
         self.slots: dict[str, Slot] = {}
         self.slot_history: History[Slot] = History()
         self.quota = False
@@ -168,6 +169,16 @@ class Api:
         )
         self.workflows[name] = new
         self.workflow_history.changes.append((old, new))
+
+    # Pages of outputs
+
+    def create_page(self, manifest: dict[str, Any]) -> Problem | None:
+        """Create if absent."""
+        name = manifest["metadata"]["name"]
+        if name in self.pages:
+            return EXISTS
+        self.pages[name] = msgspec.json.decode(manifest["data"][names.PAGE])
+        return None
 
     # Slots
 

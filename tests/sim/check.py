@@ -4,16 +4,17 @@ The ledger learns only from what the API server commits, never from what a repli
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 from adze.core import backoff, pods
 from adze.core import revision as revisions
-from adze.core.model import Attempt, Phase, Run, StepStatus
-from adze.core.names import ATTEMPT, RUN_UID, STEP
+from adze.core.model import Attempt, ItemStatus, Phase, Run, StepStatus
+from adze.core.names import ATTEMPT, ITEM, RUN_UID, STEP, part
 from adze.core.pods import Pod
-from adze.core.revision import Node, Revision, Stage
+from adze.core.revision import Node, Stage
 from adze.core.rules import retry
+from tests.sim import items
+from tests.sim.account import Account, Claim
 from tests.sim.api import Api
 from tests.sim.slots import SlotLedger
 from tests.sim.violation import Violation
@@ -25,38 +26,6 @@ WITHDRAWN = frozenset({"Cancelled", "DeadlineExceeded", "Timeout", "StartTimeout
 """Reasons of attempts that the operator ended, whatever their Pod did. The core's own set doesn't count here."""
 UNSEEN = frozenset({"PodRejected", "NameCollision"})
 """Reasons of attempts that failed since their Pod could not be made."""
-
-
-@dataclass(slots=True)
-class Claim:
-    """An attempt in a run's status, and the Pods that were made for it."""
-
-    step: str
-    attempt: Attempt
-    claimed: int
-    closed: int | None = None
-    started: set[str] = field(default_factory=set)
-    outcomes: list[pods.Outcome] = field(default_factory=list)
-    opened: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Account:
-    """What is known of one run."""
-
-    run: Run
-    revision: Revision | None = None
-    ended: int | None = None
-    dead: int | None = None
-    claims: dict[str, Claim] = field(default_factory=dict)
-    tries: dict[str, list[Claim]] = field(default_factory=dict)
-    live: dict[str, set[str]] = field(default_factory=dict)
-    steps: dict[str, StepStatus] = field(default_factory=dict)
-
-    @property
-    def alive(self) -> bool:
-        """Whether the run is there and nobody has asked for its deletion."""
-        return self.dead is None and self.run.metadata.deletion_timestamp is None
 
 
 def _live(pod: Pod) -> bool:
@@ -148,6 +117,16 @@ class Checker:
     def _step(self, account: Account, run: Run, before: StepStatus | None, after: StepStatus) -> None:
         if before is not None and before.phase.final:
             raise Violation("S8", f"step {after.name} was {before.phase.value} and became {after.phase.value}")
+        if after.items:
+            items.changed(self, account, run, before, after)
+        self.part(account, run, after)
+        bare = not after.attempts or after.attempts[-1].reason is not None
+        if after.phase is Phase.SUCCEEDED and bare and not after.items:
+            raise Violation("S7", f"step {after.name} succeeded without an attempt that did")
+        self.goals["step skipped"] += after.phase is Phase.SKIPPED
+
+    def part(self, account: Account, run: Run, after: ItemStatus) -> None:
+        """The attempts of a step, or of an item that has an entry."""
         tries = account.tries.setdefault(after.name, [])
         for attempt in after.attempts:
             claim = account.claims.get(attempt.pod)
@@ -170,15 +149,12 @@ class Checker:
             and (not after.attempts or after.attempts[-1].pod != tries[-1].attempt.pod)
         ):
             raise Violation("S3", f"step {after.name} lost its open attempt")
-        if after.phase is Phase.SUCCEEDED and (not after.attempts or after.attempts[-1].reason is not None):
-            raise Violation("S7", f"step {after.name} succeeded without an attempt that did")
-        self.goals["step skipped"] += after.phase is Phase.SKIPPED
 
-    def _claimed(self, account: Account, run: Run, step: StepStatus, attempt: Attempt, tries: list[Claim]) -> None:
+    def _claimed(self, account: Account, run: Run, step: ItemStatus, attempt: Attempt, tries: list[Claim]) -> None:
         earlier = [claim.attempt for claim in tries]
         if attempt.number != len(tries) + 1 or any(claim.closed is None for claim in tries):
             raise Violation("S3", f"{step.name} claimed attempt {attempt.number} after {len(tries)}")
-        node = self._node(account, step.name)
+        node = self.node(account, step.name)
         if (run.spec.cancel or run.status.superseded_by) and node.stage is not Stage.FINALLY:
             raise Violation("S10", f"{step.name} was claimed while the run was cancelled")
         if run.spec.suspend and not run.spec.cancel and not run.status.superseded_by:
@@ -218,7 +194,7 @@ class Checker:
         if node.stage is not Stage.GRAPH and not all(steps[other.name].phase.final for other in graph):
             raise Violation(code, f"{node.name} ({node.stage.value}) came before the end of the graph")
 
-    def _closed(self, account: Account, step: StepStatus, attempt: Attempt) -> None:
+    def _closed(self, account: Account, step: ItemStatus, attempt: Attempt) -> None:
         claim = account.claims.get(attempt.pod)
         if claim is None:
             raise Violation("S4", f"{attempt.pod} was closed and never claimed")
@@ -243,9 +219,10 @@ class Checker:
             raise Violation("S7", f"{attempt.pod} was recorded as {attempt.reason} {recorded}, not as it was")
 
     @staticmethod
-    def _node(account: Account, step: str) -> Node:
+    def node(account: Account, step: str) -> Node:
+        """The node of a step, or of an item."""
         assert account.revision is not None
-        return account.revision.nodes[step]
+        return account.revision.node(step)
 
     # Pods
 
@@ -256,7 +233,8 @@ class Checker:
         account = self.accounts.get(pod.metadata.labels.get(RUN_UID, ""))
         if account is None:
             return
-        step, uid = pod.metadata.labels[STEP], pod.metadata.uid
+        labels, uid = pod.metadata.labels, pod.metadata.uid
+        step = part(labels[STEP], int(labels[ITEM])) if ITEM in labels else labels[STEP]
         claim = account.claims.get(pod.name)
         if old is None:
             self._created[uid] = self._now
@@ -285,7 +263,7 @@ class Checker:
             raise Violation(
                 "S4", f"Pod {pod.name} was created before attempt {pod.metadata.labels[ATTEMPT]} was claimed"
             )
-        if account.steps[claim.step].phase is Phase.SKIPPED:
+        if account.steps[claim.step.partition("[")[0]].phase is Phase.SKIPPED:
             raise Violation("S5", f"skipped step {claim.step} has a Pod")
         self.goals["gated Pod made for a closed attempt"] += claim.closed is not None
         self.goals["gated Pod made for an ended run"] += account.ended is not None
@@ -306,7 +284,7 @@ class Checker:
         run = account.run
         if run.spec.workflow_spec:
             self.slots.opened(run, run.spec.workflow_spec.concurrency, "")
-        entries = self._node(account, claim.step).step.concurrency
+        entries = self.node(account, claim.step).step.concurrency
         self.slots.opened(run, entries, f"{claim.step}#{claim.attempt.number}")
         self.goals["gate opened after the claim was withdrawn"] += claim.closed is not None
         self.goals["gate opened after the run was deleted"] += account.dead is not None
@@ -325,7 +303,7 @@ class Checker:
             # A run without a finalizer can go between the read and the start; then owner GC stops its Pods.
             self.goals["started after the run was deleted"] += 1
             return
-        self._parents(account, self._node(account, claim.step), account.steps, "S5")
+        self._parents(account, self.node(account, claim.step), account.steps, "S5")
 
     # After the faults
 

@@ -35,7 +35,7 @@ class Driver:
 
     def list_pods(self, call: calls.ListPods) -> dict[str, Pod]:
         """Quorum LIST by label."""
-        return {pod.name: pod for pod in self.api.pods_of(call.run.metadata.uid)}
+        return {pod.name: pod for pod in self.api.pods_of(call.run.metadata.uid) if not pod.done}
 
     def create_pod(self, call: calls.CreatePod) -> Pod | Problem:
         """Create if absent."""
@@ -44,6 +44,14 @@ class Driver:
     def read_pod(self, call: calls.ReadPod) -> Pod | Problem:
         """Quorum GET."""
         return self.api.pod(call.name)
+
+    def create_page(self, call: calls.CreatePage) -> Problem | None:
+        """Create if absent."""
+        return self.api.create_page(call.manifest)
+
+    def read_page(self, call: calls.ReadPage) -> dict[str, Any] | Problem:
+        """Quorum GET."""
+        return self.api.pages.get(call.name, NOT_FOUND)
 
     def open_gate(self, call: calls.OpenGate) -> Pod | Problem:
         """Take the gate off under the precondition of UID and version."""
@@ -64,7 +72,8 @@ class Driver:
         if isinstance(pod, Problem):
             return pod
         others = tuple(name for name in pod.metadata.finalizers if name != names.FINALIZER)
-        return self.api.put_pod(pod.metadata.uid, finalizers=others)
+        labels = pod.metadata.labels | ({names.RELEASED: "true"} if call.pod.ended else {})
+        return self.api.put_pod(pod.metadata.uid, finalizers=others, labels=labels)
 
     def delete_pod(self, call: calls.DeletePod) -> Problem | None:
         """Delete under the precondition of the UID."""
@@ -106,6 +115,8 @@ VERBS: dict[type, str] = {
     calls.WriteStatus: "write_status",
     calls.ListPods: "list_pods",
     calls.CreatePod: "create_pod",
+    calls.CreatePage: "create_page",
+    calls.ReadPage: "read_page",
     calls.ReadPod: "read_pod",
     calls.OpenGate: "open_gate",
     calls.Release: "release",
@@ -119,7 +130,7 @@ VERBS: dict[type, str] = {
 }
 WRITES = frozenset(
     {
-        *(calls.WriteStatus, calls.CreatePod, calls.OpenGate),
+        *(calls.WriteStatus, calls.CreatePod, calls.CreatePage, calls.OpenGate),
         *(calls.Release, calls.DeletePod, calls.DeleteRun),
         *(calls.TakeSlot, calls.MarkSlot, calls.FreeSlot),
     }

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from adze.core import draft
+from adze.core import draft, fanout
 from adze.core import revision as revisions
 from adze.core.model import WorkflowSpec
 from adze.core.revision import Revision
@@ -53,6 +53,8 @@ def laboratory() -> Iterator[None]:
         (engine, "log", _Silent()),
         (retry, "INFRASTRUCTURE_BUDGET", INFRASTRUCTURE_BUDGET),
         (draft, "KEPT_ATTEMPTS", 2),
+        (fanout, "INLINE_LIMIT", 40),
+        (fanout, "PAGE_LIMIT", 40),
     ]
     with patched(patches):
         yield

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from adze.core import planner
+from adze.core import upkeep
 from tests.sim.driver import Driver
 from tests.sim.laboratory import Patch
 
@@ -21,6 +21,6 @@ class Mutant:
 
 
 def chores_with(**changes: Any) -> Any:
-    """`planner.chores` with some of its answer exchanged."""
-    original = planner.chores
+    """`upkeep.chores` with some of its answer exchanged."""
+    original = upkeep.chores
     return lambda *arguments: replace(original(*arguments), **changes)

@@ -13,10 +13,11 @@ from typing import Any
 
 import msgspec
 
-from adze.core import calls, draft, manifest, planner, pods, protocol
+from adze.core import calls, draft, manifest, pods, protocol, upkeep
 from adze.core import revision as revisions
 from adze.core.calls import Failure, Problem
 from adze.core.draft import WITHDRAWN, Draft
+from adze.core.fanout import Fan
 from adze.core.model import Attempt, Run, RunStatus
 from adze.core.observed import Observed
 from adze.core.pods import Pod
@@ -30,6 +31,7 @@ from tests.sim.slot_mutants import SLOT_MUTANTS
 
 # `adze.core.rules` offers the functions of these names, not the modules.
 advance = import_module("adze.core.rules.advance")
+items = import_module("adze.core.rules.items")
 settle = import_module("adze.core.rules.settle")
 
 Batch = Sequence[calls.Call]
@@ -64,13 +66,21 @@ class NamesRepeat(Driver):
         return self.api.create_pod(call.manifest, unique=False)
 
 
+class LostPages(Driver):
+    """Pages of outputs are taken for written before they are."""
+
+    def create_page(self, call: calls.CreatePage) -> Problem | None:
+        """Say yes, and do nothing."""
+        return None
+
+
 # Orders of calls
 
 
 def _closing(before: RunStatus, after: RunStatus) -> list[Attempt]:
     """The attempts that a write closes."""
-    was_open = {attempt.pod for step in before.steps if (attempt := step.open_attempt)}
-    return [a for step in after.steps for a in step.attempts if a.finish_time and a.pod in was_open]
+    was_open = {attempt.pod for part in before.parts() if (attempt := part.open_attempt)}
+    return [a for part in after.parts() for a in part.attempts if a.finish_time and a.pod in was_open]
 
 
 def _around(change: Callable[[Batch, dict[str, Any]], Generator[Batch, list[Any], list[Any] | None]]) -> Any:
@@ -136,7 +146,7 @@ def create_first(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[
         claimed = msgspec.structs.replace(call.run, status=call.status)
         revision = revisions.of_run(call.status.revision or "", call.status.workflow_spec)
         hands = protocol._Hands(claimed, revision, memory["observed"], now, policy)
-        known = {a.pod for step in call.run.status.steps for a in step.attempts}
+        known = {a.pod for part in call.run.status.parts() for a in part.attempts}
         names = [a.pod for step in call.status.steps if (a := step.open_attempt) and a.pod not in known]
         if names:
             yield [calls.CreatePod(claimed, hands._manifest(name)) for name in names]
@@ -256,6 +266,21 @@ def _idle(*_: Any) -> protocol.Steps:
     yield []
 
 
+def _from_the_first() -> Any:
+    original = Fan.of
+
+    def of(*arguments: Any) -> Fan:
+        fan = original(*arguments)
+        fan.next = 0
+        return fan
+
+    return staticmethod(of)
+
+
+def _ended_only(fan: Fan) -> bool:
+    return fan.ending is not None
+
+
 def _nothing() -> list[Patch]:
     return []
 
@@ -269,7 +294,7 @@ MUTANTS = (
         "run read before its Pod is created", lambda: [(protocol, "reconcile", _around(read_before_pod))], "duel", 20000
     ),
     Mutant("gate opened at any version", _nothing, "gates", 20000, GateWithoutVersion),
-    Mutant("gate opened whatever the read says", lambda: [(planner, "may_start", lambda run, pod: True)], "duel", 3000),
+    Mutant("gate opened whatever the read says", lambda: [(upkeep, "may_start", lambda run, pod: True)], "duel", 3000),
     Mutant(
         "finalizer off before the outcome is written",
         lambda: [(protocol, "reconcile", _around(release_first))],
@@ -284,7 +309,7 @@ MUTANTS = (
         20000,
     ),
     Mutant("no attempt counts as withdrawn", lambda: [(draft, "WITHDRAWN", frozenset())], "closing", 20000),
-    Mutant("withdrawn Pods are not deleted", lambda: [(planner, "chores", chores_with(delete=()))], "closing", 300),
+    Mutant("withdrawn Pods are not deleted", lambda: [(upkeep, "chores", chores_with(delete=()))], "closing", 300),
     Mutant("Pod names are not unique", _nothing, "frosty", 300, NamesRepeat),
     Mutant("Pod created before its claim", lambda: [(protocol, "reconcile", _around(create_first))], "frosty", 300),
     Mutant("retry while the old Pod lives", lambda: [(Draft, "over", lambda self, attempt: True)], "closing", 3000),
@@ -302,8 +327,13 @@ MUTANTS = (
         3000,
     ),
     Mutant("foreign Pods taken for ours", lambda: [(Pod, "owned_by", lambda self, uid: True)], "rough", 3000),
-    Mutant("Pods never let go", lambda: [(planner, "chores", chores_with(release=()))], "rough", 300),
+    Mutant("Pods never let go", lambda: [(upkeep, "chores", chores_with(release=()))], "rough", 300),
     Mutant("Pods of dead runs never let go", lambda: [(protocol, "abandon", _idle)], "deleting", 300),
+    Mutant("withdrawn items fold at once", lambda: [(items, "_over", lambda *_: True)], "fans", 3000),
+    Mutant("items start again from the first", lambda: [(Fan, "of", _from_the_first())], "fans", 300),
+    Mutant("items start after one has failed", lambda: [(Fan, "stopped", property(_ended_only))], "fans", 300),
+    Mutant("Pods of folded items never let go", lambda: [(upkeep, "settled", lambda *_: False)], "fans", 300),
+    Mutant("status written without its pages", _nothing, "fans", 300, LostPages),
     Mutant("timers forgotten", lambda: [(protocol, "reconcile", _sleeper())], "rough", 300),
     *SLOT_MUTANTS,
 )

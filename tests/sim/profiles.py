@@ -140,12 +140,27 @@ PROFILES = {
             freezing=100,
             share=2,
         ),
+        # Steps with an item for each member of a list.
+        Profile(
+            "fans",
+            replicas=(1, 2, 3),
+            runs=(1,),
+            sizes=(6,),
+            words=600,
+            weights={
+                **CALM,
+                **{"crash": 3, "freeze": 2, "thaw": 4, "relist": 2, "arrive": 3, "cancel": 2, "suspend": 1},
+                **{"delete pod": 3, "evict": 3, "quota": 1, "reject": 1, "squat": 1, "collect": 4, "node fails": 1},
+            },
+            freezing=60,
+            share=4,
+        ),
         # Runs queue for few slots, while replicas hang, crash and see old lists.
         Profile(
             "queues",
             replicas=(1, 2, 2, 3),
             runs=(2, 3, 4),
-            sizes=(0, 0, 1, 2),
+            sizes=(0, 0, 1, 2, 6),
             words=500,
             weights={
                 **CALM,

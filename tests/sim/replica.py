@@ -134,7 +134,7 @@ class Replica:
             return
         pods = self.api.pod_history
         self._at[kind] = position = max(0, len(pods) - stale)
-        found = {uid: pod for uid, pod in pods.at(position).items() if names.RUN_UID in pod.metadata.labels}
+        found = {uid: pod for uid, pod in pods.at(position).items() if _selected(pod)}
         before_pods, self._seen = self._seen, found
         for uid, pod in before_pods.items():
             if uid not in found:
@@ -194,12 +194,12 @@ class Replica:
         assert self.mind is not None
         item = after or before
         assert item is not None
-        if names.RUN_UID not in item.metadata.labels:
-            return
         old = self._seen.get(item.metadata.uid)
-        if after is None:
+        if not _selected(item) and not (before and _selected(before)):
+            return
+        if after is None or not _selected(after):
             self._seen.pop(item.metadata.uid, None)
-            self.mind.see_pod(old or item, None)
+            self.mind.see_pod(old or before or item, None)
         else:
             self._seen[item.metadata.uid] = after
             self.mind.see_pod(old, after)
@@ -286,7 +286,7 @@ class Replica:
     def _count(self, call: calls.Call, answer: Any) -> None:
         if not isinstance(answer, Problem):
             if isinstance(call, calls.ListPods):
-                closed = {a.pod for step in call.run.status.steps for a in step.attempts if a.finish_time}
+                closed = {a.pod for part in call.run.status.parts() for a in part.attempts if a.finish_time}
                 self.goals["a LIST after a withdrawal finds a Pod"] += any(
                     name in closed and not pod.ended for name, pod in answer.items()
                 )
@@ -339,6 +339,11 @@ class Replica:
     def caught_up(self) -> bool:
         """Whether the watches have nothing more to bring."""
         return all(self._at[kind] >= self._end(kind) for kind in self._at)
+
+
+def _selected(pod: Pod) -> bool:
+    """Whether the operator's watch and lists show the Pod."""
+    return names.RUN_UID in pod.metadata.labels and not pod.done
 
 
 def _owner(pod: Pod) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from adze.core import admission, calls, planner, protocol
+from adze.core import admission, calls, protocol, upkeep
 from adze.core.calls import Problem
 from adze.core.pods import Pod
 from adze.core.queues import Queues
@@ -54,6 +54,6 @@ SLOT_MUTANTS = (
     Mutant("slot given back without a mark", list, "handover", 20000, NoMark),
     Mutant("slot freed while its Pod ends", lambda: [(admit, "_idle", _closed_is_idle)], "queues", 3000),
     Mutant("slots of dead runs freed at once", lambda: [(protocol, "abandon", _free_at_once)], "queues", 3000),
-    Mutant("slots never freed", lambda: [(planner, "chores", chores_with(free=()))], "queues", 300),
+    Mutant("slots never freed", lambda: [(upkeep, "chores", chores_with(free=()))], "queues", 300),
     Mutant("nobody tells the admitted", lambda: [(Queues, "news", lambda self: set())], "queues", 300),
 )

@@ -6,7 +6,17 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from adze.core.model import Backoff, BackoffType, Concurrency, Retention, RunSpec, Step, Strategy, WorkflowSpec
+from adze.core.model import (
+    Backoff,
+    BackoffType,
+    Concurrency,
+    FailurePolicy,
+    Retention,
+    RunSpec,
+    Step,
+    Strategy,
+    WorkflowSpec,
+)
 
 IMAGE = "sim"
 SHAPES = 300
@@ -48,9 +58,42 @@ def _step(random: Random, name: str, parents: tuple[str, ...]) -> Step:
     return Step(**fields)
 
 
+FANS = 6
+"""The size of workflows with forEach steps."""
+
+
+def _fan(shape: int) -> WorkflowSpec:
+    """One or two steps for each item of a short list, perhaps with a step around them."""
+    random = Random(shape)
+
+    def each(name: str, parents: tuple[str, ...], source: str) -> Step:
+        step = replace(_step(random, name, ()), parents=parents, args=None, for_each=source)
+        return replace(
+            step,
+            max_parallel=random.choice((None, None, 1, 2)),
+            failure_policy=random.choice((None, FailurePolicy.FAIL, FailurePolicy.CONTINUE)),
+        )
+
+    first = (each("a", (), "input.list"),)
+    then = random.choice(
+        (
+            (),
+            (replace(_step(random, "b", ()), parents=("a",), args=("${size(steps.a.output)}",)),),
+            (each("b", ("a",), "steps.a.output"),),
+            (each("b", (), "input.list"),),
+        )
+    )
+    rest: dict[str, Any] = {"finally_": (_step(random, "tidy", ()),)} if random.random() < 0.2 else {}
+    if random.random() < 0.2:
+        rest["on_failure"] = each("mend", (), "input.list")
+    return WorkflowSpec(steps=first + then, timeout=random.choice(("1h", "10m", "15s")), **rest)
+
+
 @lru_cache(maxsize=4096)
 def workflow(size: int, shape: int) -> WorkflowSpec:
     """The workflow of that size and shape; size 0 is one plain step with nothing around it."""
+    if size == FANS:
+        return _fan(shape)
     random = Random(size * 100_003 + shape)
     if size == 0:
         plain = Step(name="a", image=IMAGE, retries=shape % 3, start_timeout=random.choice((None, "3s")))
@@ -71,10 +114,14 @@ def workflow(size: int, shape: int) -> WorkflowSpec:
     return WorkflowSpec(steps=steps, timeout=random.choice(("1h", "10m", "15s")), **rest)
 
 
+def _input(shape: int) -> dict[str, Any]:
+    return {"go": shape % 2 == 0, "list": list(range(shape % 5))}
+
+
 @lru_cache(maxsize=4096)
 def inline(size: int, shape: int) -> RunSpec:
     """A run that brings its workflow along."""
-    return RunSpec(workflow_spec=workflow(size, shape), input={"go": shape % 2 == 0})
+    return RunSpec(workflow_spec=workflow(size, shape), input=_input(shape))
 
 
 @lru_cache(maxsize=4096)
@@ -93,9 +140,9 @@ def queued(size: int, kind: int, shape: int) -> RunSpec:
         for index, step in enumerate(base.steps)
     )
     spec = replace(base, steps=steps, concurrency=tuple(entries) if kind // 30 % 4 else ())
-    return RunSpec(workflow_spec=spec, input={"go": shape % 2 == 0}, priority=shape % 3)
+    return RunSpec(workflow_spec=spec, input=_input(shape), priority=shape % 3)
 
 
 def named(name: str, shape: int) -> RunSpec:
     """A run of a Workflow."""
-    return RunSpec(workflow=name, input={"go": shape % 2 == 0})
+    return RunSpec(workflow=name, input=_input(shape))

@@ -180,7 +180,7 @@ def chosen(checked: "Checked", options: dict[str, Any]) -> "tuple[Any, Run]":
     import msgspec
 
     from adze.core.model import Metadata, Run, RunSpec
-    from adze.shell.engine import utcnow
+    from adze.shell.outside import utcnow
 
     workflows = {workflow.metadata.name: workflow for _, workflow in checked.workflows}
     runs = {run.metadata.name: run for _, run in checked.runs}

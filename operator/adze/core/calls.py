@@ -59,6 +59,21 @@ class ReadPod:
 
 
 @dataclass(frozen=True, slots=True)
+class CreatePage:
+    """Create a ConfigMap with outputs: None, or Problem(EXISTS, REFUSED…). Its name follows from its content."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPage:
+    """Quorum GET of such a ConfigMap: the outputs by index, or Problem(NOT_FOUND)."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenGate:
     """Take our scheduling gate off, if the Pod still has the version that `pod` shows: Pod, or Problem(CONFLICT)."""
 
@@ -186,6 +201,8 @@ Call = (
     | ListPods
     | CreatePod
     | ReadPod
+    | CreatePage
+    | ReadPage
     | OpenGate
     | Release
     | DeletePod

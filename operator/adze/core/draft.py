@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from adze.core import values, verdict
-from adze.core.model import Attempt, Run, StepStatus
+from adze.core import fanout, names, values, verdict
+from adze.core.fanout import Fan
+from adze.core.model import Attempt, ItemStatus, Run, StepStatus
 from adze.core.observed import Observed
 from adze.core.pods import Pod
 from adze.core.policy import Policy
@@ -18,6 +19,7 @@ REASON_LIMIT = 64
 MESSAGE_LIMIT = 1024
 OLD_MESSAGE_LIMIT = 120
 KEPT_ATTEMPTS = 6
+ITEM_MESSAGE_LIMIT = 128
 OUTPUTS_LIMIT = 512 * 1024
 """What a status holds of texts, attempts and outputs: a run of 200 steps must fit in the 1.5 MiB that etcd takes."""
 
@@ -30,18 +32,27 @@ def cut(text: str | None, limit: int = MESSAGE_LIMIT) -> str | None:
     return f"{data[:half].decode(errors='ignore')}…{data[-half:].decode(errors='ignore')}"
 
 
-def bounded(status: StepStatus) -> StepStatus:
-    """The status with no more text and attempts than it may hold."""
-    *older, last = status.attempts[-KEPT_ATTEMPTS:] or (None,)
+Part = TypeVar("Part", bound=ItemStatus)
+
+
+def bounded(status: Part) -> Part:
+    """The status with no more text and attempts than it may hold; an item shows its last attempt only."""
+    whole = isinstance(status, StepStatus)
+    limit = MESSAGE_LIMIT if whole else ITEM_MESSAGE_LIMIT
+    *older, last = status.attempts[-KEPT_ATTEMPTS if whole else -1 :] or (None,)
     attempts = [
         msgspec.structs.replace(attempt, message=cut(attempt.message, OLD_MESSAGE_LIMIT))
         for attempt in older
         if attempt
     ]
     if last:
-        attempts.append(msgspec.structs.replace(last, message=cut(last.message), reason=cut(last.reason, REASON_LIMIT)))
+        attempts.append(
+            msgspec.structs.replace(last, message=cut(last.message, limit), reason=cut(last.reason, REASON_LIMIT))
+        )
+    # An item in backoff says why in its attempt.
+    message = status.message if whole or status.reason != "Backoff" else None
     return msgspec.structs.replace(
-        status, attempts=tuple(attempts), message=cut(status.message), reason=cut(status.reason, REASON_LIMIT)
+        status, attempts=tuple(attempts), message=cut(message, limit), reason=cut(status.reason, REASON_LIMIT)
     )
 
 
@@ -67,27 +78,54 @@ class Draft:
     input: dict[str, Any]
     notices: list[Notice] = field(default_factory=list)
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pages: dict[str, dict[str, Any]] = field(default_factory=dict)
     wake: datetime | None = None
     firm: bool = False
     ripe: datetime | None = None
     needs_pods: bool = False
     outputs_size: int | None = None
+    fans: dict[str, Fan] = field(default_factory=dict)
     wants: list[Want] = field(default_factory=list)
     start_time: datetime | None = None
+    _closed: frozenset[str] | None = None
 
-    def put(self, status: StepStatus) -> None:
-        """Set a step's status; it's written in this pass."""
-        status = bounded(status)
-        if status != self.steps.get(status.name):
-            self.steps[status.name] = status
-            self.firm = True
+    def __post_init__(self) -> None:
+        """The forEach steps that are under way get their items' entries."""
+        for status in self.steps.values():
+            if status.items and not status.phase.final:
+                self.fan_out(status)
 
-    def put_when_ripe(self, status: StepStatus, ripe: datetime) -> None:
-        """Set a step's status, but let the write wait until `ripe` unless another is due: it's news, no decision."""
-        status = bounded(status)
-        if status != self.steps[status.name]:
-            self.steps[status.name] = status
+    def fan_out(self, status: StepStatus) -> Fan:
+        """The items of a forEach step are part of this draft from now on."""
+        fan = Fan.of(self.revision.nodes[status.name], status, self.run.metadata, len(self.revision.lists))
+        self.fans[status.name] = fan
+        return fan
+
+    def status(self, node: Node) -> ItemStatus:
+        """The status of a step, or of an item."""
+        return self.steps[node.name] if node.index is None else self.fans[node.name].entries[node.part]
+
+    def open(self) -> list[tuple[Node, ItemStatus]]:
+        """The steps and items with an open attempt."""
+        found = [(self.revision.nodes[name], status) for name, status in self.steps.items() if status.open_attempt]
+        entries = [entry for fan in self.fans.values() for entry in fan.entries.values() if entry.open_attempt]
+        return [*found, *((self.revision.node(entry.name), entry) for entry in entries)]
+
+    def put(self, status: ItemStatus) -> None:
+        """Set the status of a step or item; it's written in this pass."""
+        self.firm |= self._set(status)
+
+    def put_when_ripe(self, status: ItemStatus, ripe: datetime) -> None:
+        """Set a status, but let the write wait until `ripe` unless another is due: it's news, no decision."""
+        if self._set(status):
             self.ripe = min(self.ripe or ripe, ripe)
+
+    def _set(self, status: ItemStatus) -> bool:
+        status = bounded(status)
+        known = self.fans[status.name.partition("[")[0]].entries if not isinstance(status, StepStatus) else self.steps
+        changed = status != known.get(status.name)
+        known[status.name] = status  # type: ignore[assignment]
+        return changed
 
     @property
     def ending(self) -> tuple[str, str] | None:
@@ -101,11 +139,14 @@ class Draft:
         """Plan again at that moment at the latest."""
         self.wake = min(self.wake or moment, moment)
 
-    def has_room(self, output: dict[str, Any]) -> bool:
+    def has_room(self, node: Node, output: dict[str, Any]) -> bool:
         """Whether the run's status has room for one more output, which then counts."""
+        if node.index is not None:
+            return self.fans[node.name].has_room(output)
         if self.outputs_size is None:
             outputs = (status.output for status in self.steps.values() if status.output)
             self.outputs_size = sum(len(msgspec.json.encode(known)) for known in outputs)
+            self.outputs_size += fanout.reserved(self.steps.values())
         self.outputs_size += len(msgspec.json.encode(output))
         return self.outputs_size <= OUTPUTS_LIMIT
 
@@ -113,21 +154,28 @@ class Draft:
         """Post a Kubernetes Event (Normal or Warning)."""
         self.notices.append(Notice(kind, reason, cut(message, 1000) or ""))
 
+    def tell(self, status: ItemStatus, reason: str, message: str) -> None:
+        """Post a warning about a step. Items don't: ten thousand of them would drown everything else."""
+        if isinstance(status, StepStatus):
+            self.say("Warning", reason, f"{status.name}: {message}")
+
     def _stands(self, attempt: Attempt) -> bool:
         """Whether the attempt was closed before this draft: a LIST proves nothing about what comes after it."""
-        return any(
-            known.pod == attempt.pod and known.finish_time
-            for status in self.run.status.steps
-            for known in status.attempts
-        )
+        if self._closed is None:
+            parts = self.run.status.parts()
+            self._closed = frozenset(a.pod for part in parts for a in part.attempts if a.finish_time)
+        return attempt.pod in self._closed
 
     def pod(self, attempt: Attempt) -> Pod | None:
         """The Pod of an attempt as last seen."""
         return self.observed.pod(attempt.pod, self.run.metadata.uid)
 
-    def values(self) -> values.Values:
-        """What expressions see."""
-        return values.Values(self.run, self.input, self.steps)
+    def values(self, node: Node | None = None) -> values.Values:
+        """What expressions see: those of a step, or of one of its items."""
+        known = values.Values(
+            self.run, self.input, self.steps, self.revision.lists, {**self.observed.pages, **self.pages}
+        )
+        return known if node is None else fanout.with_item(known, self.revision, node)
 
     def nodes(self, stage: Stage) -> list[Node]:
         """The steps of a stage that are part of this run so far."""
@@ -143,6 +191,9 @@ class Draft:
 
     def quiet(self) -> bool:
         """Whether no Pod of this run can still run. All its attempts are closed."""
+        uid = self.run.metadata.uid
+        if any(names.ITEM in pod.metadata.labels and not pod.ended for pod in self.observed.owned(uid)):
+            return False
         return all(self.over(attempt) for status in self.steps.values() for attempt in status.attempts)
 
     def over(self, attempt: Attempt) -> bool:

@@ -16,6 +16,7 @@ from cel_expr_python import cel
 Type = cel.Type
 STRING, INT, DYN, BOOL = Type.STRING, Type.INT, Type.DYN, Type.BOOL
 OBJECT = Type.Map(Type.STRING, Type.DYN)
+OBJECTS = Type.List(OBJECT)
 
 _LITERAL = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'"
 _COMPILE_ERROR = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
@@ -81,6 +82,17 @@ class Program:
             raise ExpressionError(
                 f"{self.source}: gives {answer.type().name().lower()}, which JSON can't hold"
             ) from None
+
+
+def type_of_items(program: Program) -> Any:
+    """The type of the items of the list that an expression gives; None if it gives no list."""
+    given = program.compiled.return_type()
+    if given == DYN:
+        return DYN
+    known = (STRING, INT, BOOL, OBJECT, OBJECTS)
+    if (found := next((kind for kind in known if given == Type.List(kind)), None)) is not None:
+        return found
+    return DYN if Type.List(DYN).is_assignable_from(given) else None
 
 
 def _readable(message: str) -> str:

@@ -1,14 +1,15 @@
 """The Pod of one attempt. Any image works: nothing is injected, no rights are needed in the step."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
 from adze.core import kinds, names
-from adze.core.model import API_VERSION, Attempt, Run, StepStatus
+from adze.core.expressions import variable as variable_of
+from adze.core.model import API_VERSION, Attempt, Run
 from adze.core.policy import Policy
 from adze.core.revision import Node, Stage
 from adze.core.values import Values, error
@@ -40,8 +41,11 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
         names.STEP: node.name,
         names.ATTEMPT: str(attempt.number),
     }
+    if node.index is not None:
+        labels[names.ITEM] = str(node.index)
     if run.spec.workflow:
         labels[names.WORKFLOW] = names.label(run.spec.workflow)
+    pages = {step: found.pages for step in _shown(node, values) if (found := values.steps[step].items) and found.pages}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -53,7 +57,24 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
             "finalizers": [names.FINALIZER],
             "ownerReferences": [owner(run)],
         },
-        "spec": spec(run, node, attempt, texts["env"], content),
+        "spec": spec(run, node, attempt, texts["env"], content, pages),
+    }
+
+
+def page(run: Run, name: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """A ConfigMap with outputs of a forEach step's items. It never changes, and goes with its run."""
+    labels = {
+        names.MANAGED_BY: "adze",
+        names.RUN: names.label(run.metadata.name),
+        names.RUN_UID: run.metadata.uid,
+    }
+    metadata = {"name": name, "namespace": run.metadata.namespace, "labels": labels, "ownerReferences": [owner(run)]}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "immutable": True,
+        "data": {names.PAGE: msgspec.json.encode(outputs).decode()},
     }
 
 
@@ -68,7 +89,14 @@ def owner(run: Run) -> dict[str, Any]:
     }
 
 
-def spec(run: Run, node: Node, attempt: Attempt, env: Mapping[str, Any], content: kinds.Content) -> dict[str, Any]:
+def spec(
+    run: Run,
+    node: Node,
+    attempt: Attempt,
+    env: Mapping[str, Any],
+    content: kinds.Content,
+    pages: Mapping[str, Sequence[str]],
+) -> dict[str, Any]:
     """The Pod's spec: gated, without a token, with as few rights as any image can live with."""
     step = node.step
     container: dict[str, Any] = {
@@ -103,12 +131,24 @@ def spec(run: Run, node: Node, attempt: Attempt, env: Mapping[str, Any], content
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
-        "volumes": [{"name": "adze", "downwardAPI": {"items": items}}],
+        "volumes": [{"name": "adze", **_files({"items": items}, pages)}],
     }
     if node.timeout:
         # A backstop for when no operator runs; it counts from the kubelet's acceptance, so image pulls are in it.
         pod["activeDeadlineSeconds"] = math.ceil((node.timeout + node.start_timeout) / timedelta(seconds=1))
     return pod
+
+
+def _files(annotations: Mapping[str, Any], pages: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The volume with the step's files: context and script, and its parents' pages as outputs/STEP/NUMBER.json."""
+    if not pages:
+        return {"downwardAPI": annotations}
+    maps = [
+        {"configMap": {"name": name, "items": [{"key": names.PAGE, "path": f"outputs/{step}/{number}.json"}]}}
+        for step, found in pages.items()
+        for number, name in enumerate(found)
+    ]
+    return {"projected": {"sources": [{"downwardAPI": annotations}, *maps]}}
 
 
 def _unexpanded(text: str) -> str:
@@ -123,6 +163,7 @@ def _own_env(run: Run, node: Node, attempt: Attempt) -> list[dict[str, str]]:
         "ADZE_RUN": run.metadata.name,
         "ADZE_STEP": node.name,
         "ADZE_ATTEMPT": str(attempt.number),
+        **({"ADZE_ITEM": str(node.index)} if node.index is not None else {}),
     }
     return [{"name": name, "value": value} for name, value in values.items()]
 
@@ -137,21 +178,49 @@ def _user_env(node: Node, values: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def context(node: Node, attempt: Attempt, values: Values) -> str:
-    """What the step reads from /adze/context.json: input, its parents' results, and who it is."""
-    in_graph = node.stage is Stage.GRAPH
-    parents = node.step.parents if in_graph else tuple(values.steps)
-    about = values.identity() if in_graph else values.identity() | values.outcome()
+    """What the step reads from /adze/context.json: input, its parents' results, and who it is.
+
+    For an item the lists are left out that its forEach reads: it finds its own item instead.
+    """
+    about = values.identity() if node.stage is Stage.GRAPH else values.identity() | values.outcome()
+    item = {"item": values.item[1], "index": values.item[0]} if values.item else {}
     return msgspec.json.encode(
         {
-            "input": values.input,
-            "steps": {name: _result(values.steps[name]) for name in parents if name != node.name},
+            "input": _without_lists(node, "input", values.input),
+            "steps": {step: _result(node, values, step) for step in _shown(node, values)},
             "run": about,
             "step": node.name,
             "attempt": attempt.number,
+            **item,
         }
     ).decode()
 
 
-def _result(status: StepStatus) -> dict[str, Any]:
-    result = {"output": status.output or {}, "phase": status.phase.value}
+def _shown(node: Node, values: Values) -> list[str]:
+    """The steps whose results a step is shown: its parents, or for what comes after the graph, all."""
+    shown = node.step.parents if node.stage is Stage.GRAPH else tuple(values.steps)
+    return [step for step in shown if step != node.name]
+
+
+def _result(node: Node, values: Values, step: str) -> dict[str, Any]:
+    status = values.steps[step]
+    variable = variable_of(step, "output")
+    left_out = node.index is not None and step in values.lists and variable in node.iterated
+    if left_out:
+        output = {}
+    elif status.items and status.items.pages:
+        output = {"outputs": f"{DIRECTORY}/outputs/{step}"}
+    else:
+        output = {"output": _without_lists(node, variable, values.output(step))}
+    result = {**output, "phase": status.phase.value}
     return {**result, "error": error(status)} if error(status) else result
+
+
+def _without_lists(node: Node, owner: str, value: Any) -> Any:
+    if node.index is None or not isinstance(value, Mapping):
+        return value
+    return {
+        name: member
+        for name, member in value.items()
+        if not (isinstance(member, list) and f"{owner}.{name}" in node.iterated)
+    }

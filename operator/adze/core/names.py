@@ -1,7 +1,11 @@
 """Every name, label, annotation and finalizer that adze writes. Names are deterministic: a repeat is harmless."""
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 GROUP = "adze.dev"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -10,6 +14,10 @@ RUN_UID = f"{GROUP}/run-uid"
 WORKFLOW = f"{GROUP}/workflow"
 STEP = f"{GROUP}/step"
 ATTEMPT = f"{GROUP}/attempt"
+ITEM = f"{GROUP}/item"
+"""Index of the item, on Pods of a forEach step."""
+RELEASED = f"{GROUP}/released"
+"""Marks a Pod that has ended and was let go: nothing of it matters any more."""
 SLOTS = f"{GROUP}/group"
 """On a Lease: the key whose slot it is."""
 HOLDER = f"{GROUP}/holder"
@@ -46,6 +54,9 @@ CONTEXT = f"{GROUP}/context"
 SCRIPT = f"{GROUP}/script"
 """Annotations that become files in the step's container through the downward API."""
 
+PAGE = "outputs.json"
+"""Key of a page's content in its ConfigMap: outputs by index."""
+
 MAIN = "main"
 """The container whose end is the attempt's end."""
 
@@ -56,13 +67,32 @@ def digest(*parts: object, length: int = 10) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]
 
 
-def pod(run: str, run_uid: str, step: str, attempt: int) -> str:
+def pod(run: str, run_uid: str, step: str, attempt: int, item: int | None = None) -> str:
     """Name of the Pod of one attempt: readable in front, unique by its tail, at most 63 characters.
 
     The run's UID is part of it, so that a new run of the same name never meets an old one's Pods.
     """
-    readable = f"{run[:30]}-{step[:16]}-{attempt}".replace(".", "-")
-    return f"{readable}-{digest(run_uid, step, attempt)}"
+    if item is None:
+        readable, parts = f"{run[:30]}-{step[:16]}-{attempt}", (run_uid, step, attempt)
+    else:
+        readable, parts = f"{run[:25]}-{step[:14]}-{item}-{attempt}", (run_uid, part(step, item), attempt)
+    return f"{readable.replace('.', '-')}-{digest(*parts)}"
+
+
+def page(run: str, run_uid: str, step: str, outputs: Mapping[str, Any]) -> str:
+    """Name of a ConfigMap with outputs: it follows from them, so that a page never changes under its name."""
+    text = msgspec.json.encode(outputs).decode()
+    return f"{run[:30].replace('.', '-')}-{step[:16]}-{digest(run_uid, step, text)}"
+
+
+def part(step: str, item: int) -> str:
+    """Name of one item of a step."""
+    return f"{step}[{item}]"
+
+
+def index(part: str) -> int | None:
+    """The item's index in the name of a step's part; None for the step itself."""
+    return int(part[part.index("[") + 1 : -1]) if part.endswith("]") else None
 
 
 def tick_run(workflow: str, schedule: str, time_zone: str, tick: datetime) -> str:

@@ -1,8 +1,9 @@
 """What a plan is made from besides the run itself."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 from adze.core.pods import Pod
 from adze.core.revision import Revision
@@ -26,7 +27,8 @@ class Observed:
     """The Pods and slots of one run as they were last seen.
 
     `fresh` says that `pods` is a quorum LIST made after the run was read; until then a Pod that isn't here may exist.
-    `vanished` names Pods that were seen and then disappeared with their finalizer on.
+    `vanished` names Pods that were seen and then disappeared with their finalizer on. `pages` are those pages of
+    outputs, by name, that a plan has asked for; None is one that is gone.
     `slots` are the Leases that bear the run's name; `granted` are the holders that may rely on theirs; `waits` tells
     why others have none yet. `live` is the run's Workflow as it is now, whose limits count.
     """
@@ -35,6 +37,7 @@ class Observed:
     fresh: bool = False
     vanished: frozenset[str] = frozenset()
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
+    pages: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
     slots: tuple[Slot, ...] = ()
     granted: frozenset[str] = frozenset()
     waits: Mapping[str, Wait] = field(default_factory=dict)
@@ -45,3 +48,7 @@ class Observed:
         """The Pod of that name if the run with the UID `owner` controls it; somebody else's is nobody's attempt."""
         pod = self.pods.get(name)
         return pod if pod and pod.owned_by(owner) else None
+
+    def owned(self, owner: str) -> Iterator[Pod]:
+        """The Pods that the run with the UID `owner` controls."""
+        return (pod for pod in self.pods.values() if pod.owned_by(owner))

@@ -12,28 +12,25 @@ from typing import Any
 
 import msgspec
 
-from adze.core import conditions, duration, names, origin, slots, verdict
+from adze.core import conditions, duration, manifest, origin, slots, verdict
 from adze.core import revision as revisions
-from adze.core.draft import REASON_LIMIT, WITHDRAWN, Draft, Notice, cut
+from adze.core.draft import REASON_LIMIT, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
-from adze.core.model import Attempt, Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow, version
+from adze.core.model import Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow, version
 from adze.core.observed import Observed
 from adze.core.origin import Standing
-from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import InvalidWorkflow, Revision, Stage
 from adze.core.rules import RULES
-from adze.core.rules.admit import idle_slots, run_want
+from adze.core.rules.admit import run_want
 from adze.core.schema import DEEPEST, Mismatch, nested_deeper
-from adze.core.slots import Slot, Want
+from adze.core.slots import Want
 from adze.core.strategies import LIMIT_REACHED
 
 WORKFLOW_PATIENCE = timedelta(seconds=60)
 """How long a run waits for a Workflow that isn't there: one `kubectl apply` may bring both in any order."""
 OUTPUT_LIMIT = 64 * 1024
 """Bytes of a run's own output."""
-SIDE_PATIENCE = timedelta(seconds=10)
-"""How long side containers may outlive a step's own before their Pod is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +39,17 @@ class Plan:
 
     `status` is None when nothing is worth writing. `needs_pods` asks for a quorum LIST of the run's Pods and another
     plan. `expired` says that retention has run out. `manifests` are those of attempts claimed in `status`, by Pod name.
-    `wants` are the slots that the run needs or uses.
+    `pages` are ConfigMaps that must be there before `status` is written, `wants` the slots that the run needs or uses.
     """
 
     status: RunStatus | None = None
     notices: tuple[Notice, ...] = ()
     manifests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    pages: tuple[dict[str, Any], ...] = ()
     wake: datetime | None = None
     needs_pods: bool = False
     expired: bool = False
     wants: tuple[Want, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Chores:
-    """What a status that stands asks for among the Pods."""
-
-    create: tuple[str, ...] = ()
-    open: tuple[Pod, ...] = ()
-    release: tuple[Pod, ...] = ()
-    delete: tuple[Pod, ...] = ()
-    free: tuple[Slot, ...] = ()
-    wake: datetime | None = None
 
 
 def begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
@@ -145,7 +131,7 @@ def _if_new(run: Run, status: RunStatus) -> RunStatus | None:
 
 
 def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy: Policy) -> Plan:
-    """The next status of a run that has begun, and when to look again."""
+    """The next status of a run that has begun, and when to look again. PagesNeeded if `observed` lacks some."""
     if run.status.phase.final:
         return _retire(run, revision, now)
     draft = Draft(
@@ -177,6 +163,7 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         status=status,
         notices=tuple(draft.notices),
         manifests=draft.manifests,
+        pages=tuple(manifest.page(run, name, outputs) for name, outputs in draft.pages.items()),
         wake=draft.wake,
         needs_pods=draft.needs_pods,
         wants=wants,
@@ -297,13 +284,15 @@ def _progressing(draft: Draft) -> tuple[Phase, str | None, str | None]:
     for status in draft.steps.values():
         if not status.phase.final and status.reason not in (None, "Starting"):
             return Phase.RUNNING, status.reason, f"{status.name}: {status.message or ''}"
-    return Phase.RUNNING, None, None
+    lists = (f"{fan.node.name}: {fan.status.message}" for fan in draft.fans.values())
+    return Phase.RUNNING, None, next(lists, None)
 
 
 def _output(draft: Draft) -> tuple[dict[str, Any] | None, tuple[str, str] | None]:
     """The run's output, or what is wrong with it as (reason, message)."""
     if draft.revision.output is None:
         output: dict[str, Any] = {}
+        # Lists of forEach steps have no names to be merged by: spec.output may choose them.
         for name in draft.revision.order:
             output |= draft.steps[name].output or {}
     else:
@@ -331,70 +320,3 @@ def _retire(run: Run, revision: Revision, now: datetime) -> Plan:
         return Plan()
     end = run.status.finish_time + duration.parse(retention.ttl)
     return Plan(expired=True) if now >= end else Plan(wake=end)
-
-
-def chores(run: Run, observed: Observed, now: datetime) -> Chores:
-    """What the run's status, once it stands in the API server, asks for among its Pods.
-
-    An open attempt wants its Pod created and its gate opened; a closed one wants its Pod released, and deleted if it
-    may still run: at once if its claim was withdrawn, after a while if only side containers are left.
-    A create is held back by a refusal until its time, and for good once the Pod was there and vanished.
-    """
-    create: list[str] = []
-    opening: list[Pod] = []
-    release: list[Pod] = []
-    delete: list[Pod] = []
-    wake: datetime | None = None
-    for forgotten in (pod for pod in observed.pods.values() if _forgotten(run, pod)):
-        release += [forgotten] if forgotten.held else []
-        delete += [forgotten] if not forgotten.ended and not forgotten.deleting else []
-    for status in run.status.steps:
-        for attempt in status.attempts:
-            # If somebody else's Pod bears the name that we need, the create will say so.
-            pod = observed.pod(attempt.pod, run.metadata.uid)
-            if attempt.finish_time is None:
-                if pod is None and not attempt.start_time and attempt.pod not in observed.vanished:
-                    refusal = observed.refusals.get(attempt.pod)
-                    if refusal is None or now >= refusal.retry_at:
-                        create.append(attempt.pod)
-                    elif not refusal.lasting:
-                        wake = min(wake or refusal.retry_at, refusal.retry_at)
-                elif pod and pod.gated and not pod.deleting:
-                    opening.append(pod)
-            elif pod:
-                release += [pod] if pod.held else []
-                end = _end_of_patience(attempt, pod)
-                if end and now >= end:
-                    delete.append(pod)
-                elif end:
-                    wake = min(wake or end, end)
-    return Chores(tuple(create), tuple(opening), tuple(release), tuple(delete), idle_slots(run, observed), wake)
-
-
-def _end_of_patience(attempt: Attempt, pod: Pod) -> datetime | None:
-    """When the Pod of a closed attempt is to be deleted; None if it has ended or is ending."""
-    if pod.ended or pod.deleting or attempt.finish_time is None:
-        return None
-    if attempt.reason in WITHDRAWN:
-        return attempt.finish_time
-    return attempt.finish_time + SIDE_PATIENCE
-
-
-def _forgotten(run: Run, pod: Pod) -> bool:
-    """Whether the Pod is of an attempt so old that the status has dropped it. Its outcome was recorded long ago."""
-    step = next((s for s in run.status.steps if s.name == pod.metadata.labels.get(names.STEP)), None)
-    number = pod.metadata.labels.get(names.ATTEMPT, "")
-    if step is None or not step.attempts or not number.isdigit() or not pod.owned_by(run.metadata.uid):
-        return False
-    return int(number) < step.attempts[0].number
-
-
-def may_start(run: Run, pod: Pod) -> bool:
-    """Whether the run, read after `pod` was seen, stands behind it: the attempt is claimed, open, and the run alive."""
-    if run.status.phase.final or run.metadata.deletion_timestamp or not pod.owned_by(run.metadata.uid):
-        return False
-    return any(
-        attempt.pod == pod.name and attempt.finish_time is None
-        for status in run.status.steps
-        for attempt in status.attempts
-    )

@@ -131,6 +131,11 @@ class Pod(Record, frozen=True, kw_only=True, gc=False):
         return names.FINALIZER in self.metadata.finalizers
 
     @property
+    def done(self) -> bool:
+        """Whether it has ended and was let go: nothing of it matters any more."""
+        return names.RELEASED in self.metadata.labels
+
+    @property
     def deleting(self) -> bool:
         """Whether its deletion has begun."""
         return self.metadata.deletion_timestamp is not None

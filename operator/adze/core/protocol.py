@@ -12,17 +12,19 @@ order of the batches is the safety argument (docs/adr/0003-step-protocol.md):
 6. A run ends by withdrawing its claims, then listing and deleting its Pods, then the final write.
 """
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
-from adze.core import keys, manifest, planner
+from adze.core import fanout, keys, manifest, planner, upkeep
 from adze.core import revision as revisions
 from adze.core.calls import (
     Call,
+    CreatePage,
     CreatePod,
     DeletePod,
     DeleteRun,
@@ -31,6 +33,7 @@ from adze.core.calls import (
     ListPods,
     OpenGate,
     Problem,
+    ReadPage,
     ReadPod,
     ReadRun,
     ReadSlot,
@@ -46,7 +49,9 @@ from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Revision
 from adze.core.slots import Slot, Want, attempt_holder, needed
-from adze.core.values import Values
+from adze.core.values import PagesNeeded, Values
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +59,15 @@ class Pass:
     """What a pass leaves behind: when to look again, creates that were refused, the slots wanted (None: as before).
 
     `again` asks for another pass because a call got a conflict or an unknown answer: soon, and later each time in a
-    row (`backoff.again`). The watch brings the newer object, normally sooner.
+    row (`backoff.again`). The watch brings the newer object, normally sooner. `rest` is how long to wait before the
+    next pass, whatever asks for it.
     """
 
     wake: datetime | None = None
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     again: bool = False
     wants: tuple[Want, ...] | None = None
+    rest: timedelta = timedelta(0)
 
 
 Steps = Generator[Sequence[Call], Sequence[Any], Pass]
@@ -86,11 +93,19 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         begun = msgspec.structs.replace(run, status=plan.status)
     revision = revisions.of_run(begun.status.revision or "", begun.status.workflow_spec or {})
     for _ in range(MAX_ROUNDS):
-        plan = planner.plan(begun, revision, observed, now, policy)
+        asked = partial(planner.plan, begun, revision, now=now, policy=policy)
+        planned, observed = yield from _with_pages(run, observed, asked)
+        if planned is None:
+            return Pass(refusals=observed.refusals, again=True)
+        plan = planned
         if plan.expired:
             answer = yield from _on_version(run, DeleteRun(run))
             return Pass(again=_unsettled([answer]))
         if plan.status is not None:
+            # What the status refers to must be there before it.
+            made = (yield [CreatePage(page) for page in plan.pages]) if plan.pages else ()
+            if any(isinstance(answer, Problem) and answer.failure is not Failure.EXISTS for answer in made):
+                return Pass(refusals=observed.refusals, again=True)
             answer = yield from _on_version(run, WriteStatus(run, plan.status))
             if isinstance(answer, Problem):
                 return Pass(refusals=observed.refusals, again=True)
@@ -98,14 +113,17 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
             observed = replace(observed, fresh=False)
         hands = _Hands(run, revision, observed, now, policy)
         yield from hands.do(plan)
-        observed = replace(observed, pods=hands.pods, refusals=hands.refusals)
+        observed = replace(hands.observed, pods=hands.pods, refusals=hands.refusals)
         if plan.needs_pods:
             (listed,) = yield [ListPods(run)]
             if isinstance(listed, Problem):
                 return Pass(refusals=observed.refusals, again=True)
             observed = replace(observed, pods=listed, fresh=True)
         elif not hands.replan and not (plan.status and plan.status.phase.final):
-            return Pass(_soonest(plan.wake, hands.wake), observed.refusals, hands.again, plan.wants)
+            wake = _soonest(plan.wake, hands.wake)
+            # A run that has more to claim at once doesn't rest.
+            rest = fanout.rest(run.status) if wake is None or wake > now else timedelta(0)
+            return Pass(wake, observed.refusals, hands.again, plan.wants, rest)
     return Pass(now, observed.refusals)
 
 
@@ -122,9 +140,27 @@ def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], 
     return (yield from keys.settle(run, planner.begin(run, workflow, now), now))
 
 
+def _with_pages(
+    run: Run, observed: Observed, ask: Callable[[Observed], T]
+) -> Generator[Sequence[Call], Sequence[Any], tuple[T | None, Observed]]:
+    """What `ask` answers once the pages of outputs that it needs have been read; None if one can't be read now."""
+    while True:
+        try:
+            return ask(observed), observed
+        except PagesNeeded as lacking:
+            names = list(lacking.names)
+        answers = yield [ReadPage(run.metadata.namespace, name) for name in names]
+        pages = dict(observed.pages)
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, Problem) and answer.failure is not Failure.NOT_FOUND:
+                return None, observed
+            pages[name] = None if isinstance(answer, Problem) else answer
+        observed = replace(observed, pages=pages)
+
+
 def _let_go(run: Run, observed: Observed, now: datetime) -> Steps:
     """A run that ended before it had begun may have slots."""
-    idle = planner.chores(run, observed, now).free
+    idle = upkeep.chores(run, observed, now).free
     answers = (yield [FreeSlot(slot) for slot in idle]) if idle else ()
     return Pass(again=_unsettled(answers), wants=())
 
@@ -175,7 +211,7 @@ class _Hands:
         self.policy = policy
         self.pods = dict(observed.pods)
         owner = run.metadata.uid
-        wanted = {attempt.pod for status in run.status.steps if (attempt := status.open_attempt)}
+        wanted = {attempt.pod for part in run.status.parts() if (attempt := part.open_attempt)}
         # What is refused counts only for a Pod that is wanted and isn't there.
         self.refusals = {
             pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not observed.pod(pod, owner)
@@ -186,13 +222,12 @@ class _Hands:
 
     def do(self, plan: Plan) -> Generator[Sequence[Call], Sequence[Any], None]:
         """Create, then open the gates that the run still stands behind; what nobody waits for comes last."""
-        chores = planner.chores(self.run, self.observed, self.now)
+        chores = upkeep.chores(self.run, self.observed, self.now)
         opening = list(chores.open)
-        if chores.create:
-            answers = yield [
-                CreatePod(self.run, plan.manifests.get(pod) or self._manifest(pod)) for pod in chores.create
-            ]
-            opening += yield from self._created(chores.create, answers)
+        manifests = yield from self._manifests(chores.create, plan)
+        if manifests:
+            answers = yield [CreatePod(self.run, manifest) for manifest in manifests.values()]
+            opening += yield from self._created(tuple(manifests), answers)
         if opening:
             yield from self._open(opening, plan.wants)
         others: list[Call] = [DeletePod(pod) for pod in chores.delete]
@@ -205,14 +240,31 @@ class _Hands:
             self.again |= _unsettled(answers)
         self.wake = _soonest(self.wake, chores.wake)
 
-    def _manifest(self, pod: str) -> dict[str, Any]:
+    def _manifests(
+        self, pods: Sequence[str], plan: Plan
+    ) -> Generator[Sequence[Call], Sequence[Any], dict[str, dict[str, Any]]]:
+        """The manifests by Pod; without those that can't be made before something has been read."""
+        made = {}
+        for pod in pods:
+            known = plan.manifests.get(pod)
+            if known is None:
+                known, self.observed = yield from _with_pages(self.run, self.observed, partial(self._manifest, pod))
+            if known is None:
+                self.again = True
+            else:
+                made[pod] = known
+        return made
+
+    def _manifest(self, pod: str, observed: Observed) -> dict[str, Any]:
         """The manifest of an attempt that an earlier pass, or another process, has claimed."""
-        for status in self.run.status.steps:
-            for attempt in status.attempts:
+        for part in self.run.status.parts():
+            for attempt in part.attempts:
                 if attempt.pod == pod:
-                    node = self.revision.nodes[status.name]
+                    node = self.revision.node(part.name)
                     steps = {step.name: step for step in self.run.status.steps}
-                    values = Values(self.run, planner.run_input(self.run, self.revision), steps)
+                    given = planner.run_input(self.run, self.revision)
+                    values = Values(self.run, given, steps, self.revision.lists, observed.pages)
+                    values = fanout.with_item(values, self.revision, node)
                     return manifest.build(self.run, node, attempt, values, self.policy)
         raise LookupError(pod)
 
@@ -267,9 +319,9 @@ class _Hands:
     def _open(self, pods: Sequence[Pod], wants: Sequence[Want]) -> Generator[Sequence[Call], Sequence[Any], None]:
         """One read for all Pods of a wave, and one for each slot that they need, made after each Pod was seen."""
         holders = {
-            attempt.pod: attempt_holder(status.name, attempt.number)
-            for status in self.run.status.steps
-            for attempt in status.attempts
+            attempt.pod: attempt_holder(part.name, attempt.number)
+            for part in self.run.status.parts()
+            for attempt in part.attempts
         }
         slots = {pod.name: needed(wants, self.observed.slots, holders[pod.name]) for pod in pods}
         pods = [pod for pod in pods if slots[pod.name] is not None]
@@ -286,7 +338,7 @@ class _Hands:
         allowed = [
             pod
             for pod in pods
-            if planner.may_start(run, pod) and all(slot.metadata.name in held for slot in slots[pod.name] or ())
+            if upkeep.may_start(run, pod) and all(slot.metadata.name in held for slot in slots[pod.name] or ())
         ]
         if asked and len(allowed) < len(pods):
             self.again = True

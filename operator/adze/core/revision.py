@@ -1,16 +1,16 @@
 """A workflow checked and compiled: what a run is frozen to."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from adze.core import dag, duration, events, expressions, names, schema
-from adze.core.expressions import BOOL, INT, OBJECT, STRING, ExpressionError, Program, Scope, Template
+from adze.core.expressions import BOOL, INT, OBJECT, OBJECTS, STRING, ExpressionError, Program, Scope, Template
 from adze.core.model import Backoff, Concurrency, Defaults, Step, WorkflowSpec
 from adze.core.schema import Validator
 from adze.core.slots import Entry
@@ -67,7 +67,10 @@ class InvalidWorkflow(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A step with the workflow's defaults merged in and its expressions compiled."""
+    """A step with the workflow's defaults merged in and its expressions compiled.
+
+    A forEach step's items have nodes of their own, with an `index`. `iterated` names what forEach reads.
+    """
 
     step: Step
     stage: Stage
@@ -79,16 +82,28 @@ class Node:
     timeout: timedelta | None
     start_timeout: timedelta
     queues: tuple[Entry, ...]
+    for_each: Program | None = None
+    iterated: frozenset[str] = frozenset()
+    index: int | None = None
 
     @property
     def name(self) -> str:
         """Name of the step."""
         return self.step.name
 
+    @property
+    def part(self) -> str:
+        """Name of what this is a node of: the step, or an item of it."""
+        return self.name if self.index is None else names.part(self.name, self.index)
+
+    def item(self, index: int) -> Self:
+        """The node of one item: it is neither skipped nor expanded again."""
+        return replace(self, index=index, when=None, for_each=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """A workflow as a run executes it."""
+    """A workflow as a run executes it. `lists` names the forEach steps: their output is a list."""
 
     digest: str
     spec: WorkflowSpec
@@ -97,6 +112,7 @@ class Revision:
     input: Validator | None
     output: Template | None
     timeout: timedelta
+    lists: frozenset[str]
     queue_timeout: timedelta | None
     queues: tuple[Entry, ...]
 
@@ -104,6 +120,12 @@ class Revision:
     def queued(self) -> bool:
         """Whether a run has to do with queues at all."""
         return bool(self.queues) or any(node.queues for node in self.nodes.values())
+
+    def node(self, part: str) -> Node:
+        """The node of a step, or of an item named step[index]."""
+        node = self.nodes[part.partition("[")[0]]
+        index = names.index(part)
+        return node if index is None else node.item(index)
 
     def stage(self, stage: Stage) -> list[Node]:
         """The steps of that stage, in the order of the spec."""
@@ -140,7 +162,9 @@ class _Compiler:
         self.problems: list[Problem] = []
         self.defaults = spec.defaults or Defaults()
         self.names = frozenset(step.name for step in spec.steps)
-        owners = {"input": spec.input} | {expressions.variable(s.name, "output"): s.output for s in spec.steps}
+        self.lists = frozenset(step.name for step in _all_steps(spec) if step.for_each)
+        objects = (step for step in spec.steps if not step.for_each)
+        owners = {"input": spec.input} | {expressions.variable(s.name, "output"): s.output for s in objects}
         closed = {owner: schema.closed_fields(fields) for owner, fields in owners.items()}
         self.closed = {owner: fields for owner, fields in closed.items() if fields is not None}
         self.input: Mapping[str, Any] | None = None
@@ -188,6 +212,7 @@ class _Compiler:
             input=input_validator,
             output=output,
             timeout=self.limit(spec.timeout, "spec.timeout") or timedelta(hours=24),
+            lists=self.lists,
             queue_timeout=self.limit(spec.queue_timeout, "spec.queueTimeout"),
             queues=self.queues(spec.concurrency, self.scope(frozenset(), Stage.GRAPH), "spec"),
         )
@@ -219,7 +244,10 @@ class _Compiler:
         step = self.merged(step)
         if not step.script and not step.image:
             self.complain(f"{field}.image", "a container step needs an image, here or in spec.defaults")
-        scope = self.scope(upstream, stage)
+        scope = around = self.scope(upstream, stage)
+        for_each = self.program(step.for_each, around, f"{field}.forEach", expressions.DYN)
+        if for_each:
+            scope = self.scope_of_item(for_each, around, f"{field}.forEach")
         texts = {
             "command": step.command,
             "args": step.args,
@@ -232,7 +260,7 @@ class _Compiler:
         return Node(
             step=step,
             stage=stage,
-            when=self.program(step.when, scope, f"{field}.when", BOOL),
+            when=self.program(step.when, around, f"{field}.when", BOOL),
             retry_when=self.program(step.retry_when, RETRY_SCOPE, f"{field}.retryWhen", BOOL),
             texts=self.template(texts, scope, field),
             output=self.validator(step.output, f"{field}.output"),
@@ -240,7 +268,16 @@ class _Compiler:
             timeout=timeout if timeout or stage is Stage.GRAPH else CLEANUP_TIMEOUT,
             start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or START_TIMEOUT,
             queues=self.queues(step.concurrency, scope, field),
+            for_each=for_each,
+            iterated=_read_by(for_each) if for_each else frozenset(),
         )
+
+    def scope_of_item(self, for_each: Program, around: Scope, field: str) -> Scope:
+        kind = expressions.type_of_items(for_each)
+        if kind is None:
+            self.complain(field, f"must give a list, not {for_each.compiled.return_type().name().lower()}")
+            return around
+        return Scope({**around.variables, "item": kind, "index": INT}, self.names)
 
     def merged(self, step: Step) -> Step:
         """The step with the workflow's defaults where it says nothing; a script brings its own image."""
@@ -262,7 +299,7 @@ class _Compiler:
             if name.isidentifier():
                 variables[f"input.{name}"] = expressions.type_of(member)
         for step in sorted(steps):
-            variables[expressions.variable(step, "output")] = OBJECT
+            variables[expressions.variable(step, "output")] = OBJECTS if step in self.lists else OBJECT
             variables[expressions.variable(step, "phase")] = STRING
             variables[expressions.variable(step, "error")] = STRING
         return Scope(variables, self.names)
@@ -335,6 +372,20 @@ class _Compiler:
         except ValueError as error:
             self.complain(field, str(error))
             return None
+
+
+def _all_steps(spec: WorkflowSpec) -> list[Step]:
+    """The steps of all stages."""
+    return [*spec.steps, *([spec.on_failure] if spec.on_failure else ()), *spec.finally_]
+
+
+def _read_by(program: Program) -> frozenset[str]:
+    """What an expression reads of input and outputs, as dotted names: fields where it reads only fields."""
+    read: set[str] = set()
+    for variable in program.variables:
+        fields = {f"{variable}.{name}" for name, _ in expressions.fields_read(program.source, variable)}
+        read |= fields or {variable}
+    return frozenset(read)
 
 
 def _members(value: Any, place: str = "") -> Iterable[tuple[str, Any]]:

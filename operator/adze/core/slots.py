@@ -141,8 +141,9 @@ def claimed(run: Run, holder: str) -> bool:
     if holder == RUN:
         return run.status.start_time is not None
     step, _, number = holder.rpartition("#")
-    status = next((status for status in run.status.steps if status.name == step), None)
-    return bool(status and status.attempts and status.attempts[-1].number >= int(number))
+    status = next((part for part in run.status.parts() if part.name == step), None)
+    # An item that has left the status has used whatever it had.
+    return bool(status.attempts and status.attempts[-1].number >= int(number)) if status else step.endswith("]")
 
 
 def needed(wants: Iterable[Want], held: Sequence[Slot], holder: str) -> list[Slot] | None:

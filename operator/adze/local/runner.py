@@ -16,7 +16,8 @@ from adze.local.kubelet import Kubelet
 from adze.local.logs import Follower
 from adze.local.state import Folder, Order
 from adze.local.variables import Objects
-from adze.shell.engine import Engine, utcnow
+from adze.shell.engine import Engine
+from adze.shell.outside import utcnow
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -35,7 +35,13 @@ class _PodList(msgspec.Struct):
     items: list[Pod] = []
 
 
+class _ConfigMap(msgspec.Struct):
+    data: dict[str, str] = {}
+
+
 _pods = msgspec.json.Decoder(_PodList).decode
+_page = msgspec.json.Decoder(_ConfigMap).decode
+_outputs = msgspec.json.Decoder(dict[str, Any]).decode
 
 MAX_EVENTS = 1000
 """Kubernetes Events that may wait to be posted; further ones are dropped, since the status says the same."""
@@ -55,6 +61,8 @@ class Driver:
             calls.ListPods: self._list_pods,
             calls.CreatePod: self._create_pod,
             calls.ReadPod: self._read_pod,
+            calls.CreatePage: self._create_page,
+            calls.ReadPage: self._read_page,
             calls.OpenGate: self._open_gate,
             calls.Release: self._release,
             calls.DeletePod: self._delete_pod,
@@ -99,7 +107,8 @@ class Driver:
     async def _list_pods(self, call: calls.ListPods) -> dict[str, Pod]:
         metadata = call.run.metadata
         path = resource("v1", metadata.namespace, "pods")
-        answer = await self._cluster.call("GET", path, labelSelector=selector({names.RUN_UID: metadata.uid}))
+        labels = f"{selector({names.RUN_UID: metadata.uid})},!{names.RELEASED}"
+        answer = await self._cluster.call("GET", path, labelSelector=labels)
         return {pod.name: pod for pod in _pods(answer).items}
 
     async def _create_pod(self, call: calls.CreatePod) -> Pod:
@@ -109,6 +118,14 @@ class Driver:
     async def _read_pod(self, call: calls.ReadPod) -> Pod:
         return _pod(await self._cluster.call("GET", resource("v1", call.namespace, "pods", call.name)))
 
+    async def _create_page(self, call: calls.CreatePage) -> None:
+        path = resource("v1", call.manifest["metadata"]["namespace"], "configmaps")
+        await self._cluster.call("POST", path, call.manifest)
+
+    async def _read_page(self, call: calls.ReadPage) -> dict[str, Any]:
+        found = _page(await self._cluster.call("GET", resource("v1", call.namespace, "configmaps", call.name)))
+        return _outputs(found.data.get(names.PAGE, "{}"))
+
     async def _open_gate(self, call: calls.OpenGate) -> Pod:
         others = [{"name": gate.name} for gate in call.pod.spec.scheduling_gates if gate.name != names.GATE]
         body = {"metadata": _seen(call.pod), "spec": {"schedulingGates": others or None}}
@@ -116,8 +133,13 @@ class Driver:
 
     async def _release(self, call: calls.Release) -> Pod:
         # Strategic, not by version: the kubelet may write at the same time, and other finalizers stay as they are.
-        body = {"metadata": {"uid": call.pod.metadata.uid, "$deleteFromPrimitiveList/finalizers": [names.FINALIZER]}}
-        return _pod(await self._cluster.call("PATCH", _path(call.pod), body, STRATEGIC))
+        metadata: dict[str, Any] = {
+            "uid": call.pod.metadata.uid,
+            "$deleteFromPrimitiveList/finalizers": [names.FINALIZER],
+        }
+        if call.pod.ended:
+            metadata["labels"] = {names.RELEASED: "true"}
+        return _pod(await self._cluster.call("PATCH", _path(call.pod), {"metadata": metadata}, STRATEGIC))
 
     async def _delete_pod(self, call: calls.DeletePod) -> None:
         body = {"preconditions": {"uid": call.pod.metadata.uid}, "propagationPolicy": "Background"}

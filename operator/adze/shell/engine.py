@@ -6,9 +6,9 @@ missed or doubled message changes nothing.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 
@@ -23,28 +23,17 @@ from adze.core.queues import Queues
 from adze.core.revision import InvalidWorkflow, Revision
 from adze.core.slots import Slot
 from adze.shell import metrics
+from adze.shell.outside import Driver, drive, utcnow
 
 log = structlog.get_logger()
-C = TypeVar("C")
-R = TypeVar("R")
 
 QUEUES = "queues/"
 """What stands before a namespace's name where a worker's key is no run's UID: its queues have one worker."""
 RETRY = (1.0, 300.0)
 """First and longest pause, in seconds, after a pass over a run raised: one broken run must not stop the others."""
 
-
-def utcnow() -> datetime:
-    """The operator's only clock, in the milliseconds that the status shows."""
-    now = datetime.now(UTC)
-    return now.replace(microsecond=now.microsecond // 1000 * 1000)
-
-
-class Driver(Protocol):
-    """Does the protocol's calls: `shell.driver` over HTTP, `local.api` in memory."""
-
-    async def do(self, call: Call) -> Any:
-        """The answer to a call, or the Problem with it."""
+AT_A_TIME = 16
+"""Calls of one run in flight: a wide run leaves room for the others."""
 
 
 class Engine:
@@ -180,27 +169,35 @@ class Engine:
         pod = new or old
         assert pod is not None
         uid = pod.metadata.labels.get(names.RUN_UID, "")
-        known = self._pods[uid].get(pod.name)
-        if known and known.metadata.uid != pod.metadata.uid and new is None:
-            return  # another Pod bears the name by now
-        if new is None:
-            self._pods[uid].pop(pod.name, None)
+        known = self._pods.get(uid, {}).get(pod.name)
+        if new is not None:
+            if self._remember_pod(uid, new) and (known is None or pods.facts(known) != pods.facts(new)):
+                self.look(uid)
+        elif known is None and pod.ended:
+            return  # it was let go after its end, and so has left the watch
+        elif known is None or known.metadata.uid == pod.metadata.uid:  # else another Pod bears the name by now
+            self._forget_pod(uid, pod.name)
             if uid in self.runs:
                 self._vanished[uid].add(pod.name)
             self.look(uid)
-        elif self._remember_pod(uid, new) and (known is None or pods.facts(known) != pods.facts(new)):
-            self.look(uid)
-        if not self._pods[uid]:
-            del self._pods[uid]
 
     def _remember_pod(self, uid: str, pod: Pod) -> bool:
         if not uid:
             return False  # somebody else's Pod under a name of ours
-        known = self._pods[uid].get(pod.name)
+        known = self._pods.get(uid, {}).get(pod.name)
         if known and known.metadata.uid == pod.metadata.uid and version(known) >= version(pod):
             return False
+        if pod.done:
+            self._forget_pod(uid, pod.name)
+            return known is not None
         self._pods[uid][pod.name] = pod
         return True
+
+    def _forget_pod(self, uid: str, name: str) -> None:
+        known = self._pods.get(uid, {})
+        known.pop(name, None)
+        if not known:
+            self._pods.pop(uid, None)
 
     def look(self, uid: str) -> None:
         """This run needs a look: now if its worker is idle, else once the present pass is over."""
@@ -215,16 +212,20 @@ class Engine:
         try:
             while uid in self._dirty:
                 self._dirty.discard(uid)
-                await self._pass(uid)
+                rest = await self._pass(uid)
+                if rest:
+                    await asyncio.sleep(rest / timedelta(seconds=1))
         finally:
             del self._workers[uid]
 
-    async def _pass(self, key: str) -> None:
+    async def _pass(self, key: str) -> timedelta:
+        """One pass; how long to rest before the next."""
         if key.startswith(QUEUES):
             await self._admit(key)
-        else:
-            await self._pass_over(key)
-            self._hear(key)
+            return timedelta(0)
+        rest = await self._pass_over(key)
+        self._hear(key)
+        return rest
 
     async def _admit(self, key: str) -> None:
         """A pass over the queues of a namespace; who is admitted, or sent away, then gets a look."""
@@ -259,16 +260,24 @@ class Engine:
         self._failures.pop(uid, None)
         return result
 
-    async def _pass_over(self, uid: str) -> None:
+    async def _pass_over(self, uid: str) -> timedelta:
         result = await self._attempt(uid, self._steps(uid))
         if result is not None:
             self._refusals[uid] = dict(result.refusals)
+            self._forget(uid)
             self._wake(uid, self._soonest(uid, result))
             run = self.runs.get(uid)
             if run and result.wants is not None:
                 self._queues.ask(run, result.wants)
                 self._look_at_queues(run.metadata.namespace)
         await self._enforce_retention(uid)
+        return result.rest if result else timedelta(0)
+
+    def _forget(self, uid: str) -> None:
+        """Of Pods that vanished only those matter that an attempt still waits for."""
+        run, vanished = self.runs.get(uid), self._vanished.get(uid)
+        if run and vanished:
+            vanished &= {attempt.pod for part in run.status.parts() if (attempt := part.open_attempt)}
 
     def _soonest(self, uid: str, result: Pass) -> datetime | None:
         """When to look again: at the pass's own moment, or sooner if it has to be made again."""
@@ -313,7 +322,13 @@ class Engine:
     async def _do(self, batch: Sequence[Call]) -> list[Any]:
         if len(batch) == 1:
             return [await self._do_one(batch[0])]
-        return list(await asyncio.gather(*map(self._do_one, batch)))
+        turn = asyncio.Semaphore(AT_A_TIME)
+
+        async def do_in_turn(call: Call) -> Any:
+            async with turn:
+                return await self._do_one(call)
+
+        return list(await asyncio.gather(*map(do_in_turn, batch)))
 
     async def _do_one(self, call: Call) -> Any:
         answer = await self._driver.do(call)
@@ -373,21 +388,3 @@ class Engine:
         group.add(uid)
         for old in retention.surplus(self.runs[member] for member in group if member in self.runs):
             await self._do_one(calls.DeleteRun(old))
-
-
-async def drive(
-    steps: Generator[Sequence[C], Sequence[Any], R],
-    do: Callable[[Sequence[C]], Awaitable[list[Any]]],
-    allowed: Callable[[], bool],
-) -> R | None:
-    """Do the batches of calls that a generator asks for; None if this process may work no more before it has ended."""
-    try:
-        batch = next(steps)
-        while True:
-            if not allowed():
-                log.warning("work was given up: this replica may do no more")
-                return None
-            batch = steps.send(await do(batch))
-    except StopIteration as stop:
-        result: R = stop.value
-        return result

@@ -23,8 +23,9 @@ from adze.core.model import API_VERSION, Event, EventProblem, EventRun, EventSta
 from adze.shell import metrics
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
 from adze.shell.driver import kubernetes_event, problem
-from adze.shell.engine import RETRY, utcnow
+from adze.shell.engine import RETRY
 from adze.shell.lists import pages
+from adze.shell.outside import utcnow
 
 log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ import structlog
 from adze.core import keys, names
 from adze.core.model import LEASE_API_VERSION, Lease
 from adze.shell.cluster import ApiError, Cluster, resource, selector
-from adze.shell.engine import utcnow
 from adze.shell.lists import pages
+from adze.shell.outside import utcnow
 
 log = structlog.get_logger()
 

@@ -77,7 +77,7 @@ class Operator:
         allowed = self.elector.valid if self.elector else lambda: True
         self.engine = Engine(driver, Policy(worker_image=self.settings.worker_image), allowed)
         self.schedules = Schedules(driver, self.engine, allowed)
-        labels = selector({names.RUN_UID: None})
+        labels = f"{selector({names.RUN_UID: None})},!{names.RELEASED}"
         self.events = Events(self.cluster, self.settings.instance, allowed)
         event_watches: list[Watch[Sight]] = []
         for namespace in self.settings.namespaces or (None,):

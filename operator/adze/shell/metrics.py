@@ -4,8 +4,8 @@ from datetime import datetime
 
 from prometheus_client import Counter, Histogram
 
-from adze.core import origin
-from adze.core.model import Run
+from adze.core import intervals, names, origin
+from adze.core.model import Run, RunStatus
 
 passes = Counter("adze_passes_total", "Passes over runs")
 failed_passes = Counter("adze_failed_passes_total", "Passes over runs that raised")
@@ -37,9 +37,20 @@ def count(before: Run, after: Run) -> None:
         runs_finished.labels(after.status.phase.value).inc()
         if after.status.start_time and after.status.finish_time:
             run_seconds.observe((after.status.finish_time - after.status.start_time).total_seconds())
-    old = {attempt.pod for step in before.status.steps for attempt in step.attempts if attempt.finish_time}
-    for step in after.status.steps:
-        for attempt in step.attempts:
+    old = {attempt.pod for part in before.status.parts() for attempt in part.attempts if attempt.finish_time}
+    for part in after.status.parts():
+        for attempt in part.attempts:
             if attempt.finish_time and attempt.pod not in old:
                 result = "succeeded" if attempt.reason is None else "lost" if attempt.infrastructure else "failed"
                 attempts_finished.labels(result).inc()
+    _count_folded(before.status, after.status)
+
+
+def _count_folded(before: RunStatus, after: RunStatus) -> None:
+    """Items whose open attempt has ended and that have left the status for the intervals."""
+    steps = {step.name: step.items for step in after.steps if step.items}
+    left = {part.name for part in before.parts() if part.open_attempt} - {part.name for part in after.parts()}
+    for name in left:
+        items, index = steps.get(name.partition("[")[0]), names.index(name)
+        if items and index is not None:
+            attempts_finished.labels("succeeded" if intervals.holds(items.succeeded, index) else "failed").inc()

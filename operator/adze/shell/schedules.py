@@ -17,7 +17,8 @@ from adze.core.cron import Sight
 from adze.core.model import Run, Workflow, version
 from adze.shell import metrics
 from adze.shell.driver import Driver
-from adze.shell.engine import RETRY, Engine, drive, utcnow
+from adze.shell.engine import RETRY, Engine
+from adze.shell.outside import drive, utcnow
 
 log = structlog.get_logger()
 

@@ -15,7 +15,7 @@ from adze.core.model import API_VERSION, EventSpec, Webhook
 from adze.core.signatures import SecretUnusable, Unproven
 from adze.core.webhooks import InvalidWebhook
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
-from adze.shell.engine import utcnow
+from adze.shell.outside import utcnow
 
 log = structlog.get_logger()
 

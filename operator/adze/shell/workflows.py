@@ -12,7 +12,7 @@ from adze.core.model import API_VERSION, GROUP, Workflow
 from adze.core.revision import InvalidWorkflow, Problem, digest, of_run
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
 from adze.shell.driver import kubernetes_event
-from adze.shell.engine import utcnow
+from adze.shell.outside import utcnow
 
 log = structlog.get_logger()
 

@@ -24,7 +24,7 @@ from adze.core.model.base import (
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
 from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
 from adze.core.model.lease import LEASE_API_VERSION, MICROTIME, Lease
-from adze.core.model.run import Attempt, Phase, Run, RunSpec, RunStatus, StepStatus
+from adze.core.model.run import Attempt, ItemsStatus, ItemStatus, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
     ONE_KIND,
@@ -33,6 +33,7 @@ from adze.core.model.step import (
     BackoffType,
     Defaults,
     EnvVar,
+    FailurePolicy,
     Script,
     Step,
     StepNode,
@@ -87,7 +88,10 @@ __all__ = [
     "EventStatus",
     "EventTrigger",
     "Expression",
+    "FailurePolicy",
     "Image",
+    "ItemStatus",
+    "ItemsStatus",
     "Lease",
     "Metadata",
     "Missed",

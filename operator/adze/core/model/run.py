@@ -1,5 +1,6 @@
 """The kind WorkflowRun: one execution of a workflow."""
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -59,19 +60,19 @@ class Attempt(Record, frozen=True, kw_only=True):
     infrastructure: Annotated[bool, doc("Lost to eviction, preemption or its node: uses up no retry.")] = False
 
 
-class StepStatus(Record, frozen=True, kw_only=True):
-    """How one step stands."""
+class ItemStatus(Record, frozen=True, kw_only=True):
+    """How one item of a forEach step stands. A step stands in the same way."""
 
-    name: Annotated[str, doc("Name of the step.", max_length=40)]
+    name: Annotated[str, doc("Name of the step; of an item, step[index].", max_length=48)]
     phase: Annotated[Phase, doc("Pending, Running, Succeeded, Failed, Cancelled or Skipped.")] = Phase.PENDING
     reason: Annotated[str, doc("Why, one word.", max_length=64)] | None = None
     message: Annotated[str, doc("Why, for people.", max_length=4096)] | None = None
     retry_at: Annotated[Time, doc("End of the backoff.")] | None = None
-    output: Annotated[dict[str, Any], doc("What the step handed over.", **FREE)] | None = None
+    output: Annotated[dict[str, Any], doc("What it handed over.", **FREE)] | None = None
     lost: Annotated[int, doc("Attempts lost to infrastructure, which use up no retry.")] = 0
     attempts: Annotated[
         tuple[Attempt, ...],
-        doc("Its last tries; older ones are dropped.", **ATOMIC, max_length=16),
+        doc("The last tries; older ones are dropped.", **ATOMIC, max_length=16),
     ] = ()
 
     @property
@@ -79,6 +80,36 @@ class StepStatus(Record, frozen=True, kw_only=True):
         """The attempt that is claimed and has no outcome yet."""
         last = self.attempts[-1] if self.attempts else None
         return last if last and last.finish_time is None else None
+
+
+Intervals = Annotated[str, Meta(max_length=400_000)]
+"""Indexes from 0 in ascending order, such as `0-41,43`."""
+
+
+class ItemsStatus(Record, frozen=True, kw_only=True):
+    """How the items of a forEach step stand. What has no index in it hasn't started."""
+
+    total: Annotated[int, doc("Length of the list.", ge=0)]
+    digest: Annotated[str, doc("Digest of the list, which never changes.", max_length=64)]
+    succeeded: Annotated[Intervals, doc("Indexes that succeeded, such as 0-41,43.")] = ""
+    failed: Annotated[Intervals, doc("Indexes that failed.")] = ""
+    cancelled: Annotated[Intervals, doc("Indexes that ended early or never started.")] = ""
+    active: Annotated[
+        tuple[ItemStatus, ...], doc("What is in flight or waits for a retry.", **ATOMIC, max_length=800)
+    ] = ()
+    failures: Annotated[tuple[ItemStatus, ...], doc("The first that failed.", **ATOMIC, max_length=100)] = ()
+    outputs: (
+        Annotated[dict[str, Any], doc("Outputs by index, a failed one's error; those that are in no page yet.", **FREE)]
+        | None
+    ) = None
+    pages: Annotated[tuple[ObjectName, ...], doc("ConfigMaps with outputs by index.", **ATOMIC, max_length=1024)] = ()
+    paged: Annotated[int, doc("Bytes in these pages.", ge=0)] = 0
+
+
+class StepStatus(ItemStatus, frozen=True, kw_only=True):
+    """How one step stands."""
+
+    items: Annotated[ItemsStatus, doc("How the items of a forEach step stand.")] | None = None
 
 
 class RunStatus(Record, frozen=True, kw_only=True):
@@ -115,6 +146,13 @@ class RunStatus(Record, frozen=True, kw_only=True):
     ] = ()
     steps: Annotated[tuple[StepStatus, ...], doc("The steps.", **NAMED, max_length=256)] = ()
     output: Annotated[dict[str, Any], doc("What the run handed over.", **FREE)] | None = None
+
+    def parts(self) -> Iterator[ItemStatus]:
+        """Whatever may have an attempt: the steps, and the items of forEach steps that have an entry."""
+        for step in self.steps:
+            yield step
+            if step.items:
+                yield from step.items.active
 
 
 class RunSpec(Record, frozen=True, kw_only=True):

@@ -28,6 +28,13 @@ class Backoff(Record, frozen=True, kw_only=True):
     ] = 0
 
 
+class FailurePolicy(StrEnum):
+    """What a failed item means for the rest of its forEach step."""
+
+    FAIL = "Fail"
+    CONTINUE = "Continue"
+
+
 class EnvVar(Record, frozen=True, kw_only=True):
     """One environment variable: a text, or a reference as in a Pod."""
 
@@ -80,6 +87,10 @@ ONE_KIND = rule(
     "has(self.script) != (has(self.image) || has(self.command) || has(self.args))",
     "a step must have exactly one kind: script, or a container (image, command, args)",
 )
+ITEMS_ONLY = rule(
+    "has(self.forEach) || !(has(self.maxParallel) || has(self.failurePolicy))",
+    "maxParallel and failurePolicy are for steps with forEach",
+)
 NOT_OWN_PARENT = rule("!has(self.parents) || !(self.name in self.parents)", "a step must not be its own parent")
 
 
@@ -96,6 +107,15 @@ class Step(Defaults, frozen=True, kw_only=True):
         ),
     ] = ()
     when: Annotated[Expression, doc("CEL; false skips the step.")] | None = None
+    for_each: Annotated[Expression, doc("CEL that gives a list: the step runs once for each item of it.")] | None = None
+    max_parallel: Annotated[int, doc("Items in flight at a time. Default: 100.", ge=1, le=500)] | None = None
+    failure_policy: (
+        Annotated[
+            FailurePolicy,
+            doc("Fail (default): after a failed item nothing new starts. Continue: a failed item keeps its place."),
+        ]
+        | None
+    ) = None
     command: Annotated[tuple[Text, ...], doc("Entrypoint; ${…} holds CEL.", max_length=64)] | None = None
     args: Annotated[tuple[Text, ...], doc("Arguments; ${…} holds CEL.", max_length=256)] | None = None
     env_from: (
@@ -120,5 +140,5 @@ STEPS_WAIT = rule(
     "!has(self.concurrency) || self.concurrency.all(c, !has(c.strategy) || c.strategy in ['Queue', 'RoundRobin'])",
     "a step waits for its slot: strategy must be Queue or RoundRobin",
 )
-STEP_RULES = {"x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, STEPS_WAIT]}
+STEP_RULES = {"x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, STEPS_WAIT]}
 StepNode = Annotated[Step, doc("A step.", **STEP_RULES)]

@@ -6,7 +6,8 @@ import msgspec
 
 from adze.core import slots
 from adze.core.draft import WITHDRAWN, Draft
-from adze.core.model import Run, StepStatus
+from adze.core.fanout import MAX_ITEMS, folded
+from adze.core.model import ItemStatus, Run
 from adze.core.observed import Observed
 from adze.core.revision import Node
 from adze.core.slots import RUN, Entry, InvalidKey, Need, Slot, Want, attempt_holder
@@ -16,28 +17,29 @@ def hold(draft: Draft) -> None:
     """Go on wanting what is in use: a slot that was taken away is taken again, one that is in use is never given."""
     if draft.revision.queues:
         draft.wants.append(_want(draft, RUN, draft.revision.queues, running=True))
-    for status in draft.steps.values():
-        node = draft.revision.nodes[status.name]
+    entries = (entry for fan in draft.fans.values() for entry in fan.entries.values())
+    for status in (*draft.steps.values(), *entries):
+        node = draft.revision.node(status.name)
         attempt = status.open_attempt
         if node.queues and attempt:
-            draft.wants.append(_want(draft, attempt_holder(node.name, attempt.number), node.queues, node, running=True))
+            draft.wants.append(_want(draft, attempt_holder(node.part, attempt.number), node.queues, node, running=True))
         elif node.queues and status.attempts and status.attempts[-1].reason in WITHDRAWN and _held(draft, status):
             draft.over(status.attempts[-1])
 
 
-def _held(draft: Draft, status: StepStatus) -> bool:
+def _held(draft: Draft, status: ItemStatus) -> bool:
     holder = attempt_holder(status.name, status.attempts[-1].number)
     return any(slot.holder == holder for slot in draft.observed.slots)
 
 
-def may_claim(draft: Draft, node: Node, status: StepStatus, number: int) -> bool:
+def may_claim(draft: Draft, node: Node, status: ItemStatus, number: int) -> bool:
     """Whether the next attempt has all its slots; if not, they are wanted, and the step says why it waits.
 
     InvalidKey if a key or a limit can't be used.
     """
     if not node.queues:
         return True
-    holder = attempt_holder(node.name, number)
+    holder = attempt_holder(node.part, number)
     if holder in draft.observed.granted:
         return True
     draft.wants.append(_want(draft, holder, node.queues, node))
@@ -62,12 +64,15 @@ def _want(
     for index, entry in enumerate(entries):
         now = live[index] if index < len(live) and _same(live[index], entry) else None
         try:
-            need = slots.need(entry, draft.run, draft.values(), level, now)
+            need = slots.need(entry, draft.run, draft.values(node), level, now)
         except InvalidKey:
             # What somebody has made of the Workflow since must not break a run that was right when it came.
-            need = slots.need(entry, draft.run, draft.values(), level)
+            need = slots.need(entry, draft.run, draft.values(node), level)
         needs[need.group] = need
-    place = -1 if node is None else list(draft.revision.nodes).index(node.name)
+    place = -1
+    if node is not None:
+        # Items of a step come in their own order, before those of the next.
+        place = list(draft.revision.nodes).index(node.name) * (MAX_ITEMS + 1) + (node.index or 0)
     order = slots.order(draft.run, draft.revision.spec.priority, place)
     return Want(holder, tuple(needs.values()), order, running)
 
@@ -96,9 +101,9 @@ def _idle(run: Run, observed: Observed, holder: str) -> bool:
     if run.status.phase.final or holder == RUN:
         return run.status.phase.final
     name, _, number = holder.rpartition("#")
-    status = next((status for status in run.status.steps if status.name == name), None)
+    status = next((part for part in run.status.parts() if part.name == name), None)
     if status is None:
-        return False
+        return folded(run.status, name)
     last = status.attempts[-1] if status.attempts else None
     if last is None or last.number < int(number):
         return status.phase.final

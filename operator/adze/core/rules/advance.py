@@ -5,9 +5,9 @@ import msgspec
 from adze.core import manifest, names
 from adze.core.draft import Draft
 from adze.core.expressions import ExpressionError
-from adze.core.model import Attempt, Phase, StepStatus
+from adze.core.model import Attempt, ItemStatus, Phase, StepStatus
 from adze.core.revision import Node, Stage
-from adze.core.rules import retry
+from adze.core.rules import items, retry
 from adze.core.rules.admit import may_claim
 from adze.core.slots import InvalidKey
 
@@ -80,8 +80,11 @@ def _advance_handlers(draft: Draft, stage: Stage, *, wanted: bool) -> bool:
 
 def _start(draft: Draft, node: Node) -> None:
     """Claim the next attempt of a step, unless something holds it back or its `when` is false."""
-    status = draft.steps[node.name]
+    status = draft.status(node)
     if draft.run.spec.suspend and not draft.ending:
+        return
+    if node.name in draft.fans and node.index is None:
+        items.fill(draft, node, _start)
         return
     if status.retry_at and draft.now < status.retry_at:
         draft.wake_at(status.retry_at)
@@ -94,14 +97,19 @@ def _start(draft: Draft, node: Node) -> None:
             if wanted is not True:
                 _skip(draft, node, status, wanted)
                 return
+        if node.for_each and isinstance(status, StepStatus):
+            items.expand(draft, node, status)
+            if node.name in draft.fans:
+                items.fill(draft, node, _start)
+            return
         number = status.attempts[-1].number + 1 if status.attempts else 1
         if may_claim(draft, node, status, number):
-            _claim(draft, node, draft.steps[node.name], number)
+            _claim(draft, node, draft.status(node), number)
     except tuple(REASONS) as error:
         retry.fail(draft, status, REASONS[type(error)], str(error))
 
 
-def _skip(draft: Draft, node: Node, status: StepStatus, verdict: object) -> None:
+def _skip(draft: Draft, node: Node, status: ItemStatus, verdict: object) -> None:
     if verdict is not False:
         raise ExpressionError(f"when must give true or false, not {verdict!r}")
     assert node.when is not None
@@ -110,10 +118,10 @@ def _skip(draft: Draft, node: Node, status: StepStatus, verdict: object) -> None
     )
 
 
-def _claim(draft: Draft, node: Node, status: StepStatus, number: int) -> None:
+def _claim(draft: Draft, node: Node, status: ItemStatus, number: int) -> None:
     metadata = draft.run.metadata
-    attempt = Attempt(number=number, pod=names.pod(metadata.name, metadata.uid, node.name, number))
-    draft.manifests[attempt.pod] = manifest.build(draft.run, node, attempt, draft.values(), draft.policy)
+    attempt = Attempt(number=number, pod=names.pod(metadata.name, metadata.uid, node.name, number, node.index))
+    draft.manifests[attempt.pod] = manifest.build(draft.run, node, attempt, draft.values(node), draft.policy)
     draft.put(
         msgspec.structs.replace(
             status, reason="Starting", message=None, retry_at=None, attempts=(*status.attempts, attempt)

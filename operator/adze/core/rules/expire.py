@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import msgspec
 
 from adze.core import duration, pods
-from adze.core.draft import Draft
-from adze.core.model import Attempt, Phase, StepStatus
+from adze.core.draft import Draft, Part
+from adze.core.model import Attempt, Phase
 from adze.core.revision import Node, Stage
 from adze.core.rules import retry
 from adze.core.verdict import DEADLINE, EARLY
@@ -28,10 +28,8 @@ def expire(draft: Draft) -> None:
         _end_steps(draft, DEADLINE, f"the run's timeout of {draft.revision.spec.timeout} has passed")
     elif not draft.ended(Stage.GRAPH):
         draft.wake_at(deadline)
-    for name, status in list(draft.steps.items()):
-        attempt = status.open_attempt
-        if attempt:
-            _expire_attempt(draft, draft.revision.nodes[name], attempt)
+    for node, status in draft.open():
+        _expire_attempt(draft, node, status.attempts[-1])
 
 
 def _end_steps(draft: Draft, reason: str, message: str) -> None:
@@ -40,12 +38,18 @@ def _end_steps(draft: Draft, reason: str, message: str) -> None:
     for stage in stages:
         for node in draft.nodes(stage):
             status = draft.steps[node.name]
-            if not status.phase.final:
+            if node.name in draft.fans:
+                # The step itself ends once nothing of its items can run any more.
+                draft.fans[node.name].ending = reason, message
+                for entry in list(draft.fans[node.name].entries.values()):
+                    if not entry.phase.final:
+                        draft.put(cancelled(entry, reason, message, draft.now))
+            elif not status.phase.final:
                 draft.put(cancelled(status, reason, message, draft.now))
 
 
-def cancelled(status: StepStatus, reason: str, message: str, now: datetime) -> StepStatus:
-    """The step ended early, its open attempt withdrawn."""
+def cancelled(status: Part, reason: str, message: str, now: datetime) -> Part:
+    """The step or item ended early, its open attempt withdrawn."""
     attempts = status.attempts
     if attempt := status.open_attempt:
         attempts = (*attempts[:-1], msgspec.structs.replace(attempt, finish_time=now, reason=reason, message=message))

@@ -6,28 +6,29 @@ import msgspec
 
 from adze.core import pods
 from adze.core.draft import Draft
-from adze.core.model import Attempt, Phase, StepStatus
+from adze.core.model import Attempt, ItemStatus, Phase
+from adze.core.revision import Node
 
 PATIENCE = timedelta(seconds=2)
 """A step that ends sooner than this costs no write for having run, or for having waited."""
+ITEM_PATIENCE = timedelta(seconds=10)
+"""The same for an item that runs: what its neighbours cause to be written tells of it too."""
 
 
 def notice(draft: Draft) -> None:
     """Note on open attempts whether they run, and if not, why."""
-    for status in list(draft.steps.values()):
-        attempt = status.open_attempt
-        if attempt is None:
-            continue
+    for node, status in draft.open():
+        attempt = status.attempts[-1]
         pod = draft.pod(attempt)
         refusal = draft.observed.refusals.get(attempt.pod)
         if pod:
-            _notice_pod(draft, status, attempt, pod)
+            _notice_pod(draft, node, status, attempt, pod)
         elif refusal and not refusal.lasting:
             draft.put(msgspec.structs.replace(status, reason=refusal.reason, message=refusal.message))
             draft.wake_at(refusal.retry_at)
 
 
-def _notice_pod(draft: Draft, status: StepStatus, attempt: Attempt, pod: pods.Pod) -> None:
+def _notice_pod(draft: Draft, node: Node, status: ItemStatus, attempt: Attempt, pod: pods.Pod) -> None:
     running = pod.main.running
     wait = pods.waiting(pod)
     if running:
@@ -40,7 +41,8 @@ def _notice_pod(draft: Draft, status: StepStatus, attempt: Attempt, pod: pods.Po
             message=message,
             attempts=(*status.attempts[:-1], attempt),
         )
-        draft.put_when_ripe(news, (running.started_at or draft.now) + PATIENCE)
+        patience = PATIENCE if node.index is None else ITEM_PATIENCE
+        draft.put_when_ripe(news, (running.started_at or draft.now) + patience)
     elif wait is None and status.reason not in (None, "Starting"):
         news = msgspec.structs.replace(status, reason="Starting", message=None)
         draft.put(news)

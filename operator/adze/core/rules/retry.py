@@ -6,7 +6,7 @@ from adze.core import duration
 from adze.core.backoff import delay
 from adze.core.draft import Draft
 from adze.core.expressions import ExpressionError
-from adze.core.model import Attempt, Backoff, Phase, StepStatus
+from adze.core.model import Attempt, Backoff, ItemStatus, Phase
 from adze.core.revision import Node
 from adze.core.values import attempt_values
 
@@ -19,7 +19,7 @@ LASTING = frozenset({"PodRejected", "NameCollision", "InvalidImageName"})
 
 def close(draft: Draft, node: Node, ended: Attempt) -> None:
     """Record the failed attempt `ended` in place of the open one, and decide what comes next."""
-    status = draft.steps[node.name]
+    status = draft.status(node)
     attempts = (*status.attempts[:-1], ended)
     lost = status.lost + ended.infrastructure
     failures = ended.number - lost
@@ -49,7 +49,7 @@ def _final_reason(node: Node, ended: Attempt) -> str | None:
     return ended.message or ""
 
 
-def _retry(draft: Draft, status: StepStatus, ended: Attempt, backoff: Backoff, count: int, allowed: int) -> None:
+def _retry(draft: Draft, status: ItemStatus, ended: Attempt, backoff: Backoff, count: int, allowed: int) -> None:
     wait = delay(backoff, count, ended.pod)
     finish = ended.finish_time or draft.now
     what = f"attempt {ended.number} was lost" if ended.infrastructure else f"attempt {ended.number} of {allowed} failed"
@@ -57,12 +57,12 @@ def _retry(draft: Draft, status: StepStatus, ended: Attempt, backoff: Backoff, c
     draft.put(
         msgspec.structs.replace(status, reason="Backoff", message=message, retry_at=max(finish, draft.now) + wait)
     )
-    draft.say("Warning", "StepRetrying", f"{status.name}: {message}; next attempt in {duration.show(wait)}")
+    draft.tell(status, "StepRetrying", f"{message}; next attempt in {duration.show(wait)}")
 
 
-def fail(draft: Draft, status: StepStatus, reason: str, message: str) -> None:
-    """The step has failed for good."""
+def fail(draft: Draft, status: ItemStatus, reason: str, message: str) -> None:
+    """The step, or the item, has failed for good."""
     draft.put(
         msgspec.structs.replace(status, phase=Phase.FAILED, reason=reason, message=message or None, retry_at=None)
     )
-    draft.say("Warning", "StepFailed", f"{status.name}: {reason}: {message}")
+    draft.tell(status, "StepFailed", f"{reason}: {message}")

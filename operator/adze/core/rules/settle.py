@@ -2,7 +2,7 @@
 
 import msgspec
 
-from adze.core import pods
+from adze.core import fanout, pods
 from adze.core.draft import OUTPUTS_LIMIT, Draft
 from adze.core.model import Attempt, Phase
 from adze.core.revision import Node
@@ -12,11 +12,8 @@ from adze.core.schema import Mismatch
 
 def settle(draft: Draft) -> None:
     """Every open attempt with an outcome is closed: the outcome is in the status before its Pod is let go."""
-    for name, status in list(draft.steps.items()):
-        attempt = status.open_attempt
-        if attempt is None:
-            continue
-        node = draft.revision.nodes[name]
+    for node, status in draft.open():
+        attempt = status.attempts[-1]
         pod = draft.pod(attempt)
         if pod is None:
             _settle_missing(draft, node, attempt)
@@ -32,9 +29,10 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, o
             output = node.output.check(output or {}, "output")
         except Mismatch as mismatch:
             reason, message = "OutputInvalid", str(mismatch)
-    if reason is None and output and not draft.has_room(output):
+    if reason is None and output and not draft.has_room(node, output):
         reason = "OutputTooLarge"
-        message = f"the outputs of the run's steps together are larger than {OUTPUTS_LIMIT // 1024} KiB"
+        whose, limit = ("steps", OUTPUTS_LIMIT) if node.index is None else ("items", fanout.OUTPUTS_LIMIT)
+        message = f"the outputs of the run's {whose} together are larger than {limit // 1024} KiB"
     ended = msgspec.structs.replace(
         attempt,
         node=pod.spec.node_name or None,
@@ -48,7 +46,7 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, o
     if reason is not None:
         retry.close(draft, node, ended)
         return
-    status = draft.steps[node.name]
+    status = draft.status(node)
     draft.put(
         msgspec.structs.replace(
             status,

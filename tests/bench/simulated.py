@@ -1,0 +1,111 @@
+"""A node without a kubelet, on a real control plane: its Pods end as fast as somebody can write it down.
+
+What a wide fan-out costs API server, scheduler and operator can so be seen without ten thousand containers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from adze.core import names
+from adze.core.pods import Pod
+from adze.shell.cluster import MERGE, ApiError, Cluster, resource
+from adze.shell.watch import Watch
+
+NODE = "adze-simulated"
+HEARTBEAT = 10.0
+_NODES = resource("v1", None, "nodes")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+class SimulatedNode:
+    """Takes the Pods of one namespace while all other nodes are cordoned. `ended` is told of each end."""
+
+    def __init__(self, cluster: Cluster, namespace: str, seconds: float, ended: Callable[[Pod], None]) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._seconds = seconds
+        self._ended = ended
+        self._begun: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._cordoned: list[str] = []
+        self.created: dict[str, float] = {}
+
+    async def start(self) -> None:
+        """Join the cluster and cordon the others."""
+        await self._cluster.call("POST", _NODES, {"metadata": {"name": NODE, "labels": {names.GROUP: "simulated"}}})
+        await self._beat()
+        for node in await self._others():
+            await self._cluster.call("PATCH", f"{_NODES}/{node}", {"spec": {"unschedulable": True}}, MERGE)
+            self._cordoned.append(node)
+        pods = resource("v1", self._namespace, "pods")
+        watch = Watch(self._cluster, pods, names.RUN_UID, Pod, _identity, self._seen)
+        for work in (watch.run(), self._beat_on()):
+            self._spawn(work)
+        await watch.synced.wait()
+
+    async def stop(self) -> None:
+        """Leave the cluster as it was."""
+        for task in self._tasks:
+            task.cancel()
+        for node in self._cordoned:
+            await self._cluster.call("PATCH", f"{_NODES}/{node}", {"spec": {"unschedulable": None}}, MERGE)
+        await self._cluster.call("DELETE", f"{_NODES}/{NODE}")
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _others(self) -> list[str]:
+        found = json.loads(await self._cluster.call("GET", _NODES))["items"]
+        return [node["metadata"]["name"] for node in found if node["metadata"]["name"] != NODE]
+
+    async def _beat_on(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            await self._beat()
+
+    async def _beat(self) -> None:
+        size = {"cpu": "10k", "memory": "10Ti", "pods": "100k"}
+        ready = {"type": "Ready", "status": "True", "reason": "Simulated", "lastHeartbeatTime": _now()}
+        body = {"status": {"capacity": size, "allocatable": size, "conditions": [ready]}}
+        await self._cluster.call("PATCH", f"{_NODES}/{NODE}/status", body, MERGE)
+
+    def _seen(self, old: Pod | None, new: Pod | None) -> None:
+        pod = new or old
+        assert pod is not None
+        self.created.setdefault(pod.name, time.monotonic())
+        if new and new.spec.node_name == NODE and not new.ended and new.metadata.uid not in self._begun:
+            self._begun.add(new.metadata.uid)
+            self._spawn(self._live(new))
+
+    async def _live(self, pod: Pod) -> None:
+        path = resource("v1", self._namespace, "pods", pod.name)
+        started = _now()
+        await asyncio.sleep(self._seconds)
+        ended = {"exitCode": 0, "reason": "Completed", "startedAt": started, "finishedAt": _now()}
+        ended["message"] = f'{{"item": "{pod.metadata.labels.get(names.ITEM, "")}"}}'
+        container = {"name": names.MAIN, "image": "none", "imageID": "", "ready": False, "restartCount": 0}
+        status = {"phase": "Succeeded", "containerStatuses": [{**container, "state": {"terminated": ended}}]}
+        while True:
+            try:
+                await self._cluster.call("PATCH", f"{path}/status", {"status": status}, MERGE)
+                break
+            except ApiError as error:
+                if error.code == 404:
+                    break
+                await asyncio.sleep(1)
+        self._ended(pod)
+
+
+def _identity(pod: Pod) -> tuple[str, str]:
+    return pod.metadata.uid, pod.metadata.resource_version

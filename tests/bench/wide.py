@@ -1,0 +1,146 @@
+"""One run with a forEach over many items on a real control plane with a simulated node, and a chain beside it.
+
+    python -m tests.bench.wide [--items N] [--parallel N] [--seconds S]
+
+Prints the operator's CPU, memory and API writes per item, the largest status, and how fast the chain's steps follow
+each other meanwhile. All other nodes are cordoned while it runs: not for a cluster in use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+import time
+import uuid
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from adze.core import names
+from adze.core.model import API_VERSION, Run, WorkflowSpec
+from adze.core.pods import Pod
+from adze.shell.cluster import Cluster, resource
+from tests.cluster import provider
+
+from . import client
+from .process import Operator
+from .progress import say
+from .simulated import SimulatedNode
+
+CHAIN = 60
+
+
+def _step(name: str, **fields: Any) -> dict[str, Any]:
+    return {"name": name, "image": "none", "command": ["true"], **fields}
+
+
+def _run(name: str, steps: list[dict[str, Any]], **spec: Any) -> dict[str, Any]:
+    body = {"workflowSpec": {"steps": steps}, **spec}
+    msgspec.convert(body["workflowSpec"], WorkflowSpec)
+    return {"apiVersion": API_VERSION, "kind": "WorkflowRun", "metadata": {"name": name}, "spec": body}
+
+
+class Neighbour:
+    """A chain of steps that runs beside: from the end of one to the next one's Pod."""
+
+    def __init__(self) -> None:
+        self.ends: dict[str, float] = {}
+
+    def ended(self, pod: Pod) -> None:
+        """A Pod of any run has ended."""
+        if names.ITEM not in pod.metadata.labels:
+            self.ends[pod.metadata.labels[names.STEP]] = time.monotonic()
+
+    def reactions(self, created: dict[str, float]) -> list[float]:
+        """Milliseconds, ascending."""
+        starts = {f"s{found[1]}": at for name, at in created.items() if (found := re.match(r"chain-s(\d+)-1-", name))}
+        gaps = [starts[f"s{n}"] - self.ends[f"s{n - 1}"] for n in range(1, CHAIN) if f"s{n}" in starts]
+        return sorted(1000 * gap for gap in gaps)
+
+
+def writes(metrics: str) -> Counter[str]:
+    """Calls by method, as the operator counts them."""
+    found = re.findall(r'adze_api_calls_total\{code="(\d+)",method="(\w+)"\} ([\d.e+]+)', metrics)
+    counted: Counter[str] = Counter()
+    for _, method, count in found:
+        counted[method] += int(float(count))
+    return counted
+
+
+async def measure(cluster: Cluster, namespace: str, operator: Operator, options: argparse.Namespace) -> None:
+    """Both runs, from their creation to their end."""
+    neighbour = Neighbour()
+    node = SimulatedNode(cluster, namespace, options.seconds, neighbour.ended)
+    await node.start()
+    try:
+        path = resource(API_VERSION, namespace, "workflowruns")
+        urls = [f"https://example.org/{index}" for index in range(options.items)]
+        each = _step("fetch", forEach="input.urls", args=["${item}"], maxParallel=options.parallel)
+        chain = [_step(f"s{n}", parents=[f"s{n - 1}"] if n else []) for n in range(CHAIN)]
+        before, cpu, start = writes(await operator.metrics()), operator.cpu(), time.monotonic()
+        await cluster.call("POST", path, _run("wide", [each], input={"urls": urls}))
+        await asyncio.sleep(2)
+        await cluster.call("POST", path, _run("chain", chain))
+        largest, told = 0, 0.0
+        while True:
+            await asyncio.sleep(2)
+            operator.check()
+            run = msgspec.json.decode(await cluster.call("GET", f"{path}/wide"), type=Run)
+            largest = max(largest, len(msgspec.json.encode(run.status)))
+            if time.monotonic() > told + 20:
+                told = time.monotonic()
+                say(f"{told - start:.0f} s: {run.status.message}, RSS {operator.rss()[0]:.0f} MiB")
+            if run.status.phase.final:
+                break
+        seconds = time.monotonic() - start
+        await asyncio.sleep(3)
+        spent, calls = operator.cpu() - cpu, writes(await operator.metrics()) - before
+        print(f"{options.items} items: {run.status.phase} in {seconds:.0f} s, {options.items / seconds:.0f} a second")
+        print(f"operator: {1000 * spent / options.items:.2f} ms CPU an item, RSS at most {operator.rss()[1]:.0f} MiB")
+        changing = sum(count for method, count in calls.items() if method != "GET")
+        print(f"writes: {changing / options.items:.2f} an item; {dict(calls)}")
+        print(f"largest status: {largest / 1024:.0f} KiB")
+        gaps = neighbour.reactions(node.created)
+        if gaps:
+            p50, p99 = gaps[len(gaps) // 2], gaps[min(len(gaps) - 1, len(gaps) * 99 // 100)]
+            print(f"a chain beside it: {len(gaps)} steps, next Pod after {p50:.0f} ms (p50), {p99:.0f} ms (p99)")
+    finally:
+        await node.stop()
+
+
+async def run(options: argparse.Namespace) -> None:
+    """An operator and a namespace of its own."""
+    chosen = provider.choose()
+    if not chosen.is_ready():
+        raise client.Refused("no cluster is Ready: python -m tests.cluster up")
+    namespace = f"adze-bench-{uuid.uuid4().hex[:6]}"
+    cluster = client.connect(chosen.kubeconfig)
+    try:
+        await client.create_namespace(cluster, namespace)
+        await client.refuse_company(cluster, namespace)
+        operator = Operator(chosen.kubeconfig, namespace)
+        try:
+            await operator.ready()
+            await measure(cluster, namespace, operator, options)
+        finally:
+            if operator.log():
+                say(operator.log())
+            operator.stop()
+    finally:
+        await client.remove_namespace(cluster, namespace)
+        await cluster.close()
+
+
+def main() -> None:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=10_000)
+    parser.add_argument("--parallel", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=1.0, help="how long a Pod runs")
+    asyncio.run(run(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
