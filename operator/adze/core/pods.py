@@ -164,7 +164,7 @@ class Pod(Record, frozen=True, kw_only=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended. `reason` is None when it succeeded."""
+    """How an attempt ended. `reason` is None when it succeeded; the output of a failed one is for `rules.closing`."""
 
     reason: str | None = None
     message: str | None = None
@@ -235,6 +235,7 @@ def _failed(pod: Pod, terminated: Terminated, disruption: PodCondition | None) -
         exit_code=exit_code,
         start=terminated.started_at,
         finish=terminated.finished_at,
+        output=parse_output(terminated.message)[0],
         infrastructure=infrastructure,
     )
 

@@ -12,6 +12,7 @@ import msgspec
 from adze.core import dag, duration, events, expressions, names, schema
 from adze.core.expressions import BOOL, INT, OBJECT, OBJECTS, STRING, ExpressionError, Program, Scope, Template
 from adze.core.model import Backoff, Concurrency, Defaults, Step, WorkflowSpec
+from adze.core.rates import Rate, compile_rates
 from adze.core.schema import Validator
 from adze.core.slots import Entry
 
@@ -82,6 +83,7 @@ class Node:
     timeout: timedelta | None
     start_timeout: timedelta
     queues: tuple[Entry, ...]
+    rates: tuple[Rate, ...] = ()
     for_each: Program | None = None
     iterated: frozenset[str] = frozenset()
     index: int | None = None
@@ -119,7 +121,7 @@ class Revision:
     @property
     def queued(self) -> bool:
         """Whether a run has to do with queues at all."""
-        return bool(self.queues) or any(node.queues for node in self.nodes.values())
+        return bool(self.queues) or any(node.queues or node.rates for node in self.nodes.values())
 
     def node(self, part: str) -> Node:
         """The node of a step, or of an item named step[index]."""
@@ -199,11 +201,9 @@ class _Compiler:
         for index, trigger in enumerate(spec.on.events if spec.on else ()):
             self.program(trigger.filter, events.SCOPE, f"spec.on.events[{index}].filter", BOOL)
             self.template(trigger.input or {}, events.SCOPE, f"spec.on.events[{index}].input")
-        output = (
-            self.template(spec.output, self.scope(everything, Stage.FINALLY), "spec.output")
-            if spec.output is not None
-            else None
-        )
+        output = None
+        if spec.output is not None:
+            output = self.template(spec.output, self.scope(everything, Stage.FINALLY), "spec.output")
         return Revision(
             digest=digest(spec),
             spec=spec,
@@ -268,6 +268,7 @@ class _Compiler:
             timeout=timeout if timeout or stage is Stage.GRAPH else CLEANUP_TIMEOUT,
             start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or START_TIMEOUT,
             queues=self.queues(step.concurrency, scope, field),
+            rates=compile_rates(self, step.rate_limit, scope, field),
             for_each=for_each,
             iterated=_read_by(for_each) if for_each else frozenset(),
         )
@@ -359,8 +360,7 @@ class _Compiler:
             return None
 
     def limit(self, text: str | None, field: str) -> timedelta | None:
-        limit = self.duration(text, field)
-        if limit == timedelta(0):
+        if (limit := self.duration(text, field)) == timedelta(0):
             self.complain(field, "must be longer than 0s; leave it out for the default")
         return limit
 

@@ -24,6 +24,7 @@ from adze.core.model.base import (
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
 from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
 from adze.core.model.lease import LEASE_API_VERSION, MICROTIME, Lease
+from adze.core.model.rate import MOST_UNITS, RateLimit
 from adze.core.model.run import Attempt, ItemsStatus, ItemStatus, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
@@ -66,6 +67,7 @@ __all__ = [
     "LEASE_API_VERSION",
     "MICROTIME",
     "MOST_SLOTS",
+    "MOST_UNITS",
     "NAMED",
     "NOT_OWN_PARENT",
     "ONE_KIND",
@@ -99,6 +101,7 @@ __all__ = [
     "ObjectName",
     "Phase",
     "PullPolicy",
+    "RateLimit",
     "Record",
     "Retention",
     "Run",

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from adze.core.model.base import ATOMIC, FREE, Duration, Expression, Image, Name, PullPolicy, Record, Text, doc, rule
 from adze.core.model.concurrency import ConcurrencyEntry
+from adze.core.model.rate import RateLimitEntry
 
 
 class BackoffType(StrEnum):
@@ -129,6 +130,10 @@ class Step(Defaults, frozen=True, kw_only=True):
     concurrency: Annotated[
         tuple[ConcurrencyEntry, ...],
         doc("Slots that an attempt holds while it runs, all of them; a backoff holds none.", **ATOMIC, max_length=4),
+    ] = ()
+    rate_limit: Annotated[
+        tuple[RateLimitEntry, ...],
+        doc("Units that an attempt takes as it starts, all of them or none.", **ATOMIC, max_length=4),
     ] = ()
     output: (
         Annotated[dict[str, Any], doc("JSON Schema of the output; an attempt whose output breaks it fails.", **FREE)]

@@ -6,6 +6,7 @@ from adze.core import manifest, names
 from adze.core.draft import Draft
 from adze.core.expressions import ExpressionError
 from adze.core.model import Attempt, ItemStatus, Phase, StepStatus
+from adze.core.rates import InvalidRate
 from adze.core.revision import Node, Stage
 from adze.core.rules import items, retry
 from adze.core.rules.admit import may_claim
@@ -15,6 +16,7 @@ REASONS: dict[type[Exception], str] = {
     ExpressionError: "ExpressionError",
     manifest.TooLarge: "ContextTooLarge",
     InvalidKey: "InvalidConcurrency",
+    InvalidRate: "InvalidRateLimit",
 }
 """Why a step fails that can't be claimed."""
 

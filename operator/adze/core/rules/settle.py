@@ -6,7 +6,7 @@ from adze.core import fanout, pods
 from adze.core.draft import OUTPUTS_LIMIT, Draft
 from adze.core.model import Attempt, Phase
 from adze.core.revision import Node
-from adze.core.rules import retry
+from adze.core.rules import closing, retry
 from adze.core.schema import Mismatch
 
 
@@ -23,7 +23,7 @@ def settle(draft: Draft) -> None:
 
 def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, outcome: pods.Outcome) -> None:
     output = outcome.output
-    reason, message = outcome.reason, outcome.message
+    reason, message = closing.noted(draft, node, outcome)
     if reason is None and node.output:
         try:
             output = node.output.check(output or {}, "output")
