@@ -323,6 +323,11 @@ class Drive:
         self.run = asking(self.run, **spec)
         return self.until_quiet()
 
+    def run_if(self, name: str) -> str:
+        """How a step's parents must have ended."""
+        frozen = revisions.of_run(self.run.status.revision or "", self.run.status.workflow_spec or {})
+        return frozen.nodes[name].step.run_if
+
     def step(self, name: str) -> StepStatus:
         """Status of a step."""
         return next(status for status in self.run.status.steps if status.name == name)

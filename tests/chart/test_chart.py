@@ -137,6 +137,7 @@ def test_the_operator_is_configured_by_environment() -> None:
     assert found == {
         "ADZE_NAMESPACES": "",
         "ADZE_WORKER_IMAGE": "localhost/adze/worker:1",
+        "ADZE_SERVICE_ACCOUNTS": "",
         "ADZE_LOG_LEVEL": "info",
         "ADZE_LOG_FORMAT": "json",
         "ADZE_PORT": "8080",

@@ -59,7 +59,8 @@ def test_every_part_is_structural_described_and_bounded(part: dict[str, Any], re
         assert part["maxItems"]
         assert "items" in part
     if part["type"] == "object":
-        assert "properties" in part or part.get(FREE) is True
+        words = isinstance(part.get("additionalProperties"), dict) and part.get("maxProperties")
+        assert "properties" in part or part.get(FREE) is True or words
         assert not isinstance(part.get("additionalProperties"), bool), "additionalProperties: false is not structural"
         assert set(part.get("required", ())) <= set(part.get("properties", {}))
     if not path.endswith("[]"):

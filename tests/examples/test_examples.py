@@ -62,13 +62,14 @@ def crd_schema(kind: str) -> Any:
     return closed(crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"])
 
 
-def test_the_five_are_there() -> None:
+def test_they_are_all_there() -> None:
     assert [path.name for path in EXAMPLES] == [
         "01-order-pipeline",
         "02-user-onboarding",
         "03-daily-report",
         "04-api-sync",
         "05-ai-pipeline",
+        "10-conditional",
     ]
     assert all((folder / "run.yaml").exists() for folder in EXAMPLES)
 

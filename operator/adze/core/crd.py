@@ -87,8 +87,9 @@ def structural(schema: Mapping[str, Any], components: Mapping[str, Any]) -> dict
         required = [name for name in schema.get("required", ()) if "default" not in merged["properties"][name]]
         if required:
             merged["required"] = required
-    if "items" in schema:
-        merged["items"] = structural(schema["items"], components)
+    for part in ("items", "additionalProperties"):
+        if part in merged and isinstance(schema.get(part), Mapping):
+            merged[part] = structural(schema[part], components)
     return merged
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
-from adze.core import kinds, names
+from adze.core import kinds, names, overlay
 from adze.core.model import API_VERSION, Attempt, Run, StepStatus
 from adze.core.policy import Policy
 from adze.core.revision import Node, Stage
 from adze.core.values import Values, error
 
-DIRECTORY = "/adze"
 OUTPUT_PATH = "/dev/termination-log"
 CONTEXT_LIMIT = 200 * 1024
 """Bytes of context and script together: all annotations of an object may hold 256 KiB."""
@@ -21,12 +20,22 @@ CONTEXT_LIMIT = 200 * 1024
 _FILES = {"context.json": names.CONTEXT, "script": names.SCRIPT}
 
 
-class TooLarge(ValueError):
+class Refused(ValueError):
+    """A step that no Pod can be made of; `reason` says why in one word."""
+
+    reason = "Forbidden"
+
+
+class TooLarge(Refused):
     """A step whose files don't fit in its Pod."""
+
+    reason = "ContextTooLarge"
 
 
 def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy) -> dict[str, Any]:
-    """The manifest. ExpressionError if a `${…}` fails, TooLarge if context and script don't fit."""
+    """The manifest. ExpressionError if a `${…}` fails, Refused if it's too large or not allowed here."""
+    if ruling := overlay.forbidden(node.step.pod, policy):
+        raise Refused(f"pod.{ruling[0]}: {ruling[1]}")
     texts = node.texts.texts(values, _unexpanded)
     content = kinds.content(node.step, texts, policy)
     files = {"context.json": context(node, attempt, values), **content.files}
@@ -42,7 +51,7 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
     }
     if run.spec.workflow:
         labels[names.WORKFLOW] = names.label(run.spec.workflow)
-    return {
+    plain = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
@@ -55,6 +64,7 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
         },
         "spec": spec(run, node, attempt, texts["env"], content),
     }
+    return overlay.apply(plain, node.step.pod)
 
 
 def owner(run: Run) -> dict[str, Any]:
@@ -77,12 +87,8 @@ def spec(run: Run, node: Node, attempt: Attempt, env: Mapping[str, Any], content
         "env": [*_own_env(run, node, attempt), *_user_env(node, env)],
         "terminationMessagePath": OUTPUT_PATH,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "adze", "mountPath": DIRECTORY, "readOnly": True}],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            **({"runAsNonRoot": True} if content.non_root else {}),
-        },
+        "volumeMounts": [{"name": names.VOLUME, "mountPath": names.DIRECTORY, "readOnly": True}],
+        "securityContext": overlay.FEW_RIGHTS | ({"runAsNonRoot": True} if content.non_root else {}),
     }
     optional = {
         "command": content.command,
@@ -103,7 +109,7 @@ def spec(run: Run, node: Node, attempt: Attempt, env: Mapping[str, Any], content
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
-        "volumes": [{"name": "adze", "downwardAPI": {"items": items}}],
+        "volumes": [{"name": names.VOLUME, "downwardAPI": {"items": items}}],
     }
     if node.timeout:
         # A backstop for when no operator runs; it counts from the kubelet's acceptance, so image pulls are in it.
@@ -118,7 +124,7 @@ def _unexpanded(text: str) -> str:
 
 def _own_env(run: Run, node: Node, attempt: Attempt) -> list[dict[str, str]]:
     values = {
-        "ADZE_CONTEXT": f"{DIRECTORY}/context.json",
+        "ADZE_CONTEXT": f"{names.DIRECTORY}/context.json",
         "ADZE_OUTPUT": OUTPUT_PATH,
         "ADZE_RUN": run.metadata.name,
         "ADZE_STEP": node.name,

@@ -21,12 +21,20 @@ SCRIPT = f"{GROUP}/script"
 
 MAIN = "main"
 """The container whose end is the attempt's end."""
+VOLUME = "adze"
+DIRECTORY = "/adze"
+"""The volume with the step's files, and where the container finds it."""
 
 
 def digest(*parts: object, length: int = 10) -> str:
     """A short stable hash of the parts, fit for a Kubernetes name."""
     text = "\x1f".join(str(part) for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def is_own(key: str) -> bool:
+    """Whether a label or annotation is adze's to write."""
+    return key.startswith(f"{GROUP}/") or key == MANAGED_BY
 
 
 def pod(run: str, run_uid: str, step: str, attempt: int) -> str:

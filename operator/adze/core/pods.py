@@ -188,6 +188,8 @@ def outcome(pod: Pod) -> Outcome | None:
     if terminated and terminated.exit_code == 0:
         return _succeeded(terminated)
     disruption = pod.condition("DisruptionTarget")
+    if pod.status.phase == "Failed" and not terminated and (init := _init_failure(pod)):
+        return init
     if terminated or pod.status.phase == "Failed":
         return _failed(pod, terminated or Terminated(exit_code=-1), disruption)
     if pod.status.phase == "Succeeded":
@@ -206,6 +208,22 @@ def _succeeded(terminated: Terminated) -> Outcome:
     if problem:
         return Outcome(reason=problem[0], message=problem[1], exit_code=0, start=start, finish=finish)
     return Outcome(output=output, exit_code=0, start=start, finish=finish)
+
+
+def _init_failure(pod: Pod) -> Outcome | None:
+    """The end of a Pod whose init container failed, so that its own never started; None if none did."""
+    for container in pod.status.init_container_statuses:
+        ended = container.state.terminated
+        if ended and ended.exit_code and not pod.deleting and pod.status.reason == "":
+            message = f"init container {container.name}: {_exit(ended.exit_code)}: {ended.message or ended.reason}"
+            return Outcome(
+                reason="InitContainerFailed",
+                message=message,
+                exit_code=ended.exit_code,
+                start=ended.started_at,
+                finish=ended.finished_at,
+            )
+    return None
 
 
 def _failed(pod: Pod, terminated: Terminated, disruption: PodCondition | None) -> Outcome:

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from adze.core import dag, duration, expressions, names, schema
+from adze.core import dag, duration, expressions, names, overlay, schema
 from adze.core.expressions import BOOL, INT, OBJECT, STRING, ExpressionError, Program, Scope, Template
-from adze.core.model import Backoff, Defaults, Step, WorkflowSpec
+from adze.core.model import Backoff, Defaults, RunIf, Step, WorkflowSpec
 from adze.core.schema import Validator
 
 START_TIMEOUT = timedelta(minutes=10)
@@ -202,6 +202,10 @@ class _Compiler:
         step = self.merged(step)
         if not step.script and not step.image:
             self.complain(f"{field}.image", "a container step needs an image, here or in spec.defaults")
+        if step.run_if is not RunIf.SUCCEEDED and not step.parents:
+            self.complain(f"{field}.runIf", "says how parents must have ended, but this step has none")
+        for place, message in overlay.problems(step.pod):
+            self.complain(f"{field}.pod.{place}", message)
         scope = self.scope(upstream, stage)
         texts = {
             "command": step.command,
@@ -228,9 +232,9 @@ class _Compiler:
         """The step with the workflow's defaults where it says nothing; a script brings its own image."""
         own = {variable.name for variable in step.env}
         env = (*(variable for variable in self.defaults.env if variable.name not in own), *step.env)
-        changes: dict[str, Any] = {"env": env}
+        changes: dict[str, Any] = {"env": env, "pod": overlay.both(self.defaults.pod, step.pod)}
         for field in Defaults.__struct_fields__:
-            if field not in ("env", "image") and getattr(step, field) is None:
+            if field not in ("env", "image", "pod") and getattr(step, field) is None:
                 changes[field] = getattr(self.defaults, field)
         if step.image is None and not step.script:
             changes["image"] = self.defaults.image

@@ -42,6 +42,7 @@ class Operator:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.policy = Policy(worker_image=settings.worker_image, service_accounts=settings.service_accounts)
         self.cluster: Cluster | None = None
         self.engine: Engine | None = None
         self.watches: list[Watch[Pod]] = []
@@ -57,7 +58,7 @@ class Operator:
             identity = f"{self.settings.instance}_{uuid.uuid4().hex[:8]}"
             self.elector = Elector(self.cluster, self.settings.own_namespace, self.settings.lease, identity)
         allowed = self.elector.valid if self.elector else lambda: True
-        self.engine = Engine(driver, Policy(worker_image=self.settings.worker_image), allowed)
+        self.engine = Engine(driver, self.policy, allowed)
         labels = selector({names.RUN_UID: None})
         self.watches = [
             Watch(self.cluster, resource("v1", namespace, "pods"), labels, Pod, _identity, self.engine.see_pod)
@@ -175,7 +176,7 @@ def registry(operator: Operator) -> kopf.OperatorRegistry:
             return
         operator.engine.see_workflow(workflow.metadata.namespace, workflow.metadata.name)
         try:
-            await review(operator.cluster, workflow, operator.settings.instance)
+            await review(operator.cluster, workflow, operator.settings.instance, operator.policy)
         except ApiError as error:
             log.warning("Workflow not reviewed", workflow=workflow.metadata.name, error=str(error))
 

@@ -20,6 +20,7 @@ from adze.core.model.base import (
     doc,
     rule,
 )
+from adze.core.model.pod import PodOverlay
 from adze.core.model.run import Attempt, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
@@ -29,6 +30,7 @@ from adze.core.model.step import (
     BackoffType,
     Defaults,
     EnvVar,
+    RunIf,
     Script,
     Step,
     StepNode,
@@ -57,10 +59,12 @@ __all__ = [
     "Name",
     "ObjectName",
     "Phase",
+    "PodOverlay",
     "PullPolicy",
     "Record",
     "Retention",
     "Run",
+    "RunIf",
     "RunSpec",
     "RunStatus",
     "Script",

@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from adze.core.model.base import FREE, Duration, Expression, Image, Name, PullPolicy, Record, Text, doc, rule
+from adze.core.model.pod import PodOverlay
 
 
 class BackoffType(StrEnum):
@@ -25,6 +26,15 @@ class Backoff(Record, frozen=True, kw_only=True):
         int,
         doc("Percent by which a delay is stretched at most, so that retries of many runs don't meet.", ge=0, le=100),
     ] = 0
+
+
+class RunIf(StrEnum):
+    """How a step's parents must have ended for it to start."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    ALWAYS = "Always"
+    ANY_SUCCEEDED = "AnySucceeded"
 
 
 class EnvVar(Record, frozen=True, kw_only=True):
@@ -66,6 +76,10 @@ class Defaults(Record, frozen=True, kw_only=True):
         doc("Variables for every step; a step's own variable of the same name wins.", max_length=128),
     ] = ()
     resources: Annotated[dict[str, Any], doc("Requests and limits, as in a Pod.", **FREE)] | None = None
+    pod: (
+        Annotated[PodOverlay, doc("Laid over the Pod: volumes, placement, sidecars… A step's is laid over this.")]
+        | None
+    ) = None
     retries: Annotated[int, doc("Further attempts after a failed one.", ge=0, le=100)] | None = None
     backoff: Annotated[Backoff, doc("The delay before a retry.")] | None = None
     retry_when: Annotated[Expression, doc("CEL over attempt; false means that a failure is final.")] | None = None
@@ -89,11 +103,14 @@ class Step(Defaults, frozen=True, kw_only=True):
     parents: Annotated[
         tuple[Name, ...],
         doc(
-            "Steps that must have succeeded before this one starts.",
+            "Steps that must have ended before this one starts, in the way that runIf says.",
             **{"x-kubernetes-list-type": "set"},
             max_length=200,
         ),
     ] = ()
+    run_if: Annotated[RunIf, doc("How the parents must have ended: Succeeded, AnySucceeded, Failed or Always.")] = (
+        RunIf.SUCCEEDED
+    )
     when: Annotated[Expression, doc("CEL; false skips the step.")] | None = None
     command: Annotated[tuple[Text, ...], doc("Entrypoint; ${…} holds CEL.", max_length=64)] | None = None
     args: Annotated[tuple[Text, ...], doc("Arguments; ${…} holds CEL.", max_length=256)] | None = None

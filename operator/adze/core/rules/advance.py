@@ -8,6 +8,7 @@ from adze.core.expressions import ExpressionError
 from adze.core.model import Attempt, Phase, StepStatus
 from adze.core.revision import Node, Stage
 from adze.core.rules import retry
+from adze.core.rules.reach import Ending, reach
 
 
 def advance(draft: Draft) -> None:
@@ -34,22 +35,11 @@ def _advance_graph(draft: Draft) -> None:
 
 def _reachable(draft: Draft, node: Node, status: StepStatus) -> bool:
     """Whether the parents let a step start now; if they never will, the step ends here."""
-    phases = [draft.steps[parent].phase for parent in node.step.parents]
-    unhappy = [parent for parent in node.step.parents if draft.steps[parent].phase in (Phase.FAILED, Phase.CANCELLED)]
-    if unhappy:
-        message = f"{unhappy[0]} ended {draft.steps[unhappy[0]].phase.value}"
-        draft.put(msgspec.structs.replace(status, phase=Phase.CANCELLED, reason="ParentFailed", message=message))
+    verdict = reach(node.step.run_if, {parent: draft.steps[parent].phase for parent in node.step.parents})
+    if isinstance(verdict, Ending):
+        draft.put(msgspec.structs.replace(status, phase=verdict.phase, reason=verdict.reason, message=verdict.message))
         return False
-    if not all(phase.final for phase in phases):
-        return False
-    if phases and all(phase is Phase.SKIPPED for phase in phases):
-        draft.put(
-            msgspec.structs.replace(
-                status, phase=Phase.SKIPPED, reason="ParentsSkipped", message="all its parents were skipped"
-            )
-        )
-        return False
-    return True
+    return verdict
 
 
 def _advance_handlers(draft: Draft, stage: Stage, *, wanted: bool) -> bool:
@@ -86,8 +76,8 @@ def _start(draft: Draft, node: Node) -> None:
                 _skip(draft, node, status, wanted)
                 return
         _claim(draft, node, status)
-    except (ExpressionError, manifest.TooLarge) as error:
-        reason = "ContextTooLarge" if isinstance(error, manifest.TooLarge) else "ExpressionError"
+    except (ExpressionError, manifest.Refused) as error:
+        reason = error.reason if isinstance(error, manifest.Refused) else "ExpressionError"
         retry.fail(draft, status, reason, str(error))
 
 
