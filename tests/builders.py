@@ -9,18 +9,18 @@ import msgspec
 
 from adze.core import names, planner
 from adze.core import revision as revisions
+from adze.core.carrier import OwnerReference, PodMetadata
 from adze.core.draft import Notice
 from adze.core.model import Attempt, Metadata, Phase, Run, RunSpec, RunStatus, Step, StepStatus, Workflow, WorkflowSpec
+from adze.core.model.step import KIND_FIELDS
 from adze.core.observed import Observed, Refusal
 from adze.core.planner import Plan
 from adze.core.pods import (
     ContainerState,
     ContainerStatus,
     Gate,
-    OwnerReference,
     Pod,
     PodCondition,
-    PodMetadata,
     PodSpec,
     Running,
     Terminated,
@@ -49,7 +49,7 @@ def _camel(fields: dict[str, Any]) -> dict[str, Any]:
 
 def step(name: str, **fields: Any) -> Step:
     """A step; fields as in Python (`start_timeout="5s"`), bounds checked as the API server would."""
-    if not fields.keys() & {"image", "script"}:
+    if not fields.keys() & {"image", *KIND_FIELDS}:
         fields["image"] = IMAGE
     return msgspec.convert({"name": name, **_camel(fields)}, Step)
 

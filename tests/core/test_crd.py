@@ -118,11 +118,11 @@ def test_short_names() -> None:
     }
 
 
-def test_all_of_a_run_but_cancel_and_suspend_is_fixed_at_creation() -> None:
+def test_all_of_a_run_but_cancel_suspend_and_approvals_is_fixed_at_creation() -> None:
     spec = schema_of("workflowruns")["properties"]["spec"]
     rules = " ".join(rule["rule"] for rule in spec["x-kubernetes-validations"])
     for field in spec["properties"]:
-        assert (f"self.{field} == oldSelf.{field}" in rules) is (field not in ("cancel", "suspend")), field
+        assert (f"self.{field} == oldSelf.{field}" in rules) is (field not in ("cancel", "suspend", "approvals")), field
     assert all(rule["message"] for rule in spec["x-kubernetes-validations"])
 
 

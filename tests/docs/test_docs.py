@@ -33,6 +33,7 @@ OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("drive
 
 NOT_REASONS = frozenset(
     {
+        *("Approved", "Complete", "Job", "Never", "Pod", "RuntimeDefault"),
         *("Constant", "Linear", "Exponential", "Skipped", "Always", "AnySucceeded", "True", "False", "Unknown"),
         *("Ready", "Reconciling", "Stalled", "Normal", "Warning", "Workflow", "WorkflowRun", "Event"),
         *("Background", "DELETE", "GET", "PATCH", "POST"),

@@ -18,6 +18,11 @@ RUN_RULES = [
         )
         for field in ("workflow", "workflowSpec", "input")
     ),
+    rule(
+        "!has(oldSelf.approvals) || oldSelf.approvals.all(o, has(self.approvals) && "
+        "self.approvals.exists(n, n.step == o.step && n.by == o.by))",
+        "approvals must not be removed",
+    ),
     rule("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)", "cancel must not be undone"),
 ]
 

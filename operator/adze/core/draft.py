@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from adze.core import values, verdict
+from adze.core.carrier import Carrier
 from adze.core.model import Attempt, Run, StepStatus
 from adze.core.observed import Observed
-from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Node, Revision, Stage
 
@@ -105,14 +105,14 @@ class Draft:
     def _stands(self, attempt: Attempt) -> bool:
         """Whether the attempt was closed before this draft: a LIST proves nothing about what comes after it."""
         return any(
-            known.pod == attempt.pod and known.finish_time
+            known.carrier == attempt.carrier and known.finish_time
             for status in self.run.status.steps
             for known in status.attempts
         )
 
-    def pod(self, attempt: Attempt) -> Pod | None:
+    def pod(self, attempt: Attempt) -> Carrier | None:
         """The Pod of an attempt as last seen."""
-        return self.observed.pod(attempt.pod, self.run.metadata.uid)
+        return self.observed.pod(attempt.carrier, self.run.metadata.uid)
 
     def values(self) -> values.Values:
         """What expressions see."""
@@ -140,6 +140,8 @@ class Draft:
         An outcome was read from a Pod that has ended. A withdrawn attempt's Pod may not even be known here yet: only
         a LIST made after the withdrawal tells, and this asks for it.
         """
+        if not attempt.carrier:
+            return True
         pod = self.pod(attempt)
         if pod and not pod.ended:
             return False
@@ -154,7 +156,7 @@ class Draft:
 WITHDRAWN = frozenset(
     {
         *(verdict.CANCELLED, verdict.DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"),
-        *("PodRejected", "NameCollision", "PodLost"),
+        *("PodRejected", "JobRejected", "RunRejected", "NameCollision", "PodLost"),
     }
 )
 """Reasons of attempts that weren't read from an ended Pod: we ended them, or saw no Pod where another may see one."""

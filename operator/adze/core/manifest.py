@@ -20,28 +20,39 @@ CONTEXT_LIMIT = 200 * 1024
 _FILES = {"context.json": names.CONTEXT, "script": names.SCRIPT}
 
 
-class Refused(ValueError):
-    """A step that no Pod can be made of; `reason` says why in one word."""
-
-    reason = "Forbidden"
-
-
-class TooLarge(Refused):
+class TooLarge(kinds.Impossible):
     """A step whose files don't fit in its Pod."""
 
-    reason = "ContextTooLarge"
+    def __init__(self, size: int) -> None:
+        message = f"context and script take {size} bytes; {CONTEXT_LIMIT} fit: hand over less, or a reference"
+        super().__init__("ContextTooLarge", message)
 
 
 def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy) -> dict[str, Any]:
-    """The manifest. ExpressionError if a `${…}` fails, Refused if it's too large or not allowed here."""
-    if ruling := overlay.forbidden(node.step.pod, policy):
-        raise Refused(f"pod.{ruling[0]}: {ruling[1]}")
-    texts = node.texts.texts(values, _unexpanded)
-    content = kinds.content(node.step, texts, policy)
-    files = {"context.json": context(node, attempt, values), **content.files}
-    size = sum(len(text.encode()) for text in files.values())
+    """The manifest of what carries an attempt out. Raises ExpressionError or Impossible."""
+    if ruling := kinds.forbidden(node.step, policy):
+        raise kinds.Impossible("Forbidden", ruling)
+    kind = kinds.of(node.step)
+    if isinstance(kind, kinds.InPod):
+        return _pod(kind, run, node, attempt, values, policy)
+    assert isinstance(kind, kinds.ByObject)
+    # What becomes part of a Pod is text for the kubelet; what becomes a child's input keeps its types.
+    texts = node.texts.texts(values, _unexpanded) if kind.field == "job" else node.texts.render(values)
+    frame = kinds.Frame(
+        run, _metadata(run, node, attempt), _fitting(node, attempt, values, {}), _own_env(run, node, attempt)
+    )
+    return kind.build(node.step, texts, frame)
+
+
+def _fitting(node: Node, attempt: Attempt, values: Values, files: Mapping[str, str]) -> str:
+    text = context(node, attempt, values)
+    size = sum(len(one.encode()) for one in (text, *files.values()))
     if size > CONTEXT_LIMIT:
-        raise TooLarge(f"context and script take {size} bytes; {CONTEXT_LIMIT} fit: hand over less, or a reference")
+        raise TooLarge(size)
+    return text
+
+
+def _metadata(run: Run, node: Node, attempt: Attempt) -> dict[str, Any]:
     labels = {
         names.MANAGED_BY: "adze",
         names.RUN: names.label(run.metadata.name),
@@ -51,17 +62,24 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
     }
     if run.spec.workflow:
         labels[names.WORKFLOW] = names.label(run.spec.workflow)
+    return {
+        "name": attempt.carrier,
+        "namespace": run.metadata.namespace,
+        "labels": labels,
+        "finalizers": [names.FINALIZER],
+        "ownerReferences": [owner(run)],
+    }
+
+
+def _pod(kind: kinds.InPod, run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy) -> dict[str, Any]:
+    texts = node.texts.texts(values, _unexpanded)
+    content = kind.content(node.step, texts, policy)
+    files = {"context.json": _fitting(node, attempt, values, content.files), **content.files}
+    annotations = {_FILES[name]: text for name, text in files.items()}
     plain = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": attempt.pod,
-            "namespace": run.metadata.namespace,
-            "labels": labels,
-            "annotations": {_FILES[name]: text for name, text in files.items()},
-            "finalizers": [names.FINALIZER],
-            "ownerReferences": [owner(run)],
-        },
+        "metadata": {**_metadata(run, node, attempt), "annotations": annotations},
         "spec": spec(run, node, attempt, texts["env"], content),
     }
     return overlay.apply(plain, node.step.pod)

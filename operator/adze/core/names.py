@@ -11,9 +11,15 @@ STEP = f"{GROUP}/step"
 ATTEMPT = f"{GROUP}/attempt"
 
 FINALIZER = f"{GROUP}/outcome"
-"""Holds a Pod until its outcome is in the run's status."""
+"""Holds a Pod, Job or child run until its outcome is in the run's status."""
 GATE = f"{GROUP}/claim"
-"""Holds a Pod from the scheduler until the run is known to stand behind it."""
+"""Holds a Pod from the scheduler, a Job or a child run from its start, until the run is known to stand behind it."""
+
+QUEUE = "kueue.x-k8s.io/queue-name"
+"""The label by which Kueue takes charge of a Job."""
+
+ANCESTORS = f"{GROUP}/ancestors"
+"""The workflows of the runs above a child run, outermost first, by comma."""
 
 CONTEXT = f"{GROUP}/context"
 SCRIPT = f"{GROUP}/script"

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from adze.core import names
-from adze.core.model import PodOverlay, Step
-from adze.core.model.pod import PodFields, PodLabels
+from adze.core.model import PodOverlay
+from adze.core.model.pod import Container, JobPod, PodFields, PodLabels
 from adze.core.policy import Policy
 
 MERGE_KEYS = {
@@ -74,8 +74,8 @@ def _sidecars(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [container for container in containers if container["name"] != names.MAIN]
 
 
-def problems(overlay: PodOverlay | None) -> Iterator[tuple[str, str]]:
-    """Field below `pod` and what is wrong with it."""
+def problems(overlay: PodOverlay | JobPod | None, main: str | None = names.MAIN) -> Iterator[tuple[str, str]]:
+    """Field below `pod` and what is wrong with it. `main` is the container that the step itself describes."""
     if overlay is None:
         return
     metadata, spec = overlay.metadata or PodLabels(), overlay.spec or PodFields()
@@ -89,35 +89,29 @@ def problems(overlay: PodOverlay | None) -> Iterator[tuple[str, str]]:
     for lists, containers in (("containers", spec.containers), ("initContainers", spec.init_containers)):
         for container in containers:
             place = f"spec.{lists}[{container.name}]"
-            yield from ((f"{place}.{field}", why) for field, why in _container(lists, container))
+            yield from ((f"{place}.{field}", why) for field, why in _container(lists, container, main))
 
 
-def _container(lists: str, container: Any) -> Iterator[tuple[str, str]]:
-    plain = msgspec.to_builtins(container)
-    if container.name != names.MAIN:
+def _container(lists: str, container: Container, main: str | None) -> Iterator[tuple[str, str]]:
+    if container.name != main:
         if container.image is None:
-            yield "image", f"a container beside {names.MAIN} needs an image"
+            yield "image", "a container needs an image"
         if lists == "containers" and container.restart_policy:
             yield "restartPolicy", "is for initContainers only"
     elif lists == "initContainers":
-        yield "name", f"{names.MAIN} is the step's own container"
+        yield "name", f"{main} is the step's own container"
+        return
     else:
-        for field in sorted(STEP_FIELDS & plain.keys()):
+        for field in sorted(STEP_FIELDS & msgspec.to_builtins(container).keys()):
             yield field, "is set on the step itself"
-        for one in container.volume_mounts:
-            path = one.mount_path.rstrip("/")
-            if path == names.DIRECTORY or path.startswith(f"{names.DIRECTORY}/"):
-                yield f"volumeMounts[{one.mount_path}]", f"{names.DIRECTORY} is adze's own"
+    for mount in container.volume_mounts if container.name == main or main is None else ():
+        path = mount.mount_path.rstrip("/")
+        if path == names.DIRECTORY or path.startswith(f"{names.DIRECTORY}/"):
+            yield f"volumeMounts[{mount.mount_path}]", f"{names.DIRECTORY} is adze's own"
 
 
-def ruling(steps: Sequence[Step], policy: Policy) -> str | None:
-    """What this installation doesn't allow of these steps, with the field; None if it allows all."""
-    found = ((step.name, forbidden(step.pod, policy)) for step in steps)
-    return "; ".join(f"spec.steps[{name}].pod.{no[0]}: {no[1]}" for name, no in found if no) or None
-
-
-def forbidden(overlay: PodOverlay | None, policy: Policy) -> tuple[str, str] | None:
-    """Field below `pod` that this installation doesn't allow, and why; None if it allows all."""
+def forbidden(overlay: PodOverlay | JobPod | None, policy: Policy) -> tuple[str, str] | None:
+    """Field below the overlay that this installation doesn't allow, and why; None if it allows all."""
     account = overlay and overlay.spec and overlay.spec.service_account_name
     if not account or {account, "*"} & set(policy.service_accounts):
         return None

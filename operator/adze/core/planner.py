@@ -14,11 +14,11 @@ import msgspec
 
 from adze.core import conditions, duration, names, verdict
 from adze.core import revision as revisions
+from adze.core.carrier import Carrier
 from adze.core.draft import REASON_LIMIT, WITHDRAWN, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
 from adze.core.model import Attempt, Phase, Run, RunStatus, StepStatus, Workflow, WorkflowSpec
 from adze.core.observed import Observed
-from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import InvalidWorkflow, Revision, Stage
 from adze.core.rules import RULES
@@ -53,9 +53,9 @@ class Chores:
     """What a status that stands asks for among the Pods."""
 
     create: tuple[str, ...] = ()
-    open: tuple[Pod, ...] = ()
-    release: tuple[Pod, ...] = ()
-    delete: tuple[Pod, ...] = ()
+    open: tuple[Carrier, ...] = ()
+    release: tuple[Carrier, ...] = ()
+    delete: tuple[Carrier, ...] = ()
     wake: datetime | None = None
 
 
@@ -264,22 +264,24 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
     A create is held back by a refusal until its time, and for good once the Pod was there and vanished.
     """
     create: list[str] = []
-    opening: list[Pod] = []
-    release: list[Pod] = []
-    delete: list[Pod] = []
+    opening: list[Carrier] = []
+    release: list[Carrier] = []
+    delete: list[Carrier] = []
     wake: datetime | None = None
     for forgotten in (pod for pod in observed.pods.values() if _forgotten(run, pod)):
         release += [forgotten] if forgotten.held else []
         delete += [forgotten] if not forgotten.ended and not forgotten.deleting else []
     for status in run.status.steps:
         for attempt in status.attempts:
+            if not attempt.carrier:
+                continue
             # If somebody else's Pod bears the name that we need, the create will say so.
-            pod = observed.pod(attempt.pod, run.metadata.uid)
+            pod = observed.pod(attempt.carrier, run.metadata.uid)
             if attempt.finish_time is None:
-                if pod is None and not attempt.start_time and attempt.pod not in observed.vanished:
-                    refusal = observed.refusals.get(attempt.pod)
+                if pod is None and not attempt.start_time and attempt.carrier not in observed.vanished:
+                    refusal = observed.refusals.get(attempt.carrier)
                     if refusal is None or now >= refusal.retry_at:
-                        create.append(attempt.pod)
+                        create.append(attempt.carrier)
                     elif not refusal.lasting:
                         wake = min(wake or refusal.retry_at, refusal.retry_at)
                 elif pod and pod.gated and not pod.deleting:
@@ -294,7 +296,7 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
     return Chores(tuple(create), tuple(opening), tuple(release), tuple(delete), wake)
 
 
-def _end_of_patience(attempt: Attempt, pod: Pod) -> datetime | None:
+def _end_of_patience(attempt: Attempt, pod: Carrier) -> datetime | None:
     """When the Pod of a closed attempt is to be deleted; None if it has ended or is ending."""
     if pod.ended or pod.deleting or attempt.finish_time is None:
         return None
@@ -303,7 +305,7 @@ def _end_of_patience(attempt: Attempt, pod: Pod) -> datetime | None:
     return attempt.finish_time + SIDE_PATIENCE
 
 
-def _forgotten(run: Run, pod: Pod) -> bool:
+def _forgotten(run: Run, pod: Carrier) -> bool:
     """Whether the Pod is of an attempt so old that the status has dropped it. Its outcome was recorded long ago."""
     step = next((s for s in run.status.steps if s.name == pod.metadata.labels.get(names.STEP)), None)
     number = pod.metadata.labels.get(names.ATTEMPT, "")
@@ -312,12 +314,12 @@ def _forgotten(run: Run, pod: Pod) -> bool:
     return int(number) < step.attempts[0].number
 
 
-def may_start(run: Run, pod: Pod) -> bool:
+def may_start(run: Run, pod: Carrier) -> bool:
     """Whether the run, read after `pod` was seen, stands behind it: the attempt is claimed, open, and the run alive."""
     if run.status.phase.final or run.metadata.deletion_timestamp or not pod.owned_by(run.metadata.uid):
         return False
     return any(
-        attempt.pod == pod.name and attempt.finish_time is None
+        attempt.carrier == pod.name and attempt.finish_time is None
         for status in run.status.steps
         for attempt in status.attempts
     )

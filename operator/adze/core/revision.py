@@ -9,13 +9,14 @@ from typing import Any
 
 import msgspec
 
-from adze.core import dag, duration, expressions, names, overlay, schema
+from adze.core import dag, duration, expressions, kinds, names, overlay, schema
 from adze.core.expressions import BOOL, INT, OBJECT, STRING, ExpressionError, Program, Scope, Template
 from adze.core.model import Backoff, Defaults, RunIf, Step, WorkflowSpec
 from adze.core.schema import Validator
 
 START_TIMEOUT = timedelta(minutes=10)
 """Limit from a Pod's creation to its container's start, where the step sets none."""
+FOREVER = timedelta(days=3650)
 CLEANUP_TIMEOUT = timedelta(minutes=5)
 """Limit of an attempt of an onFailure or finally step that sets none: a run past its deadline must end."""
 
@@ -92,6 +93,12 @@ class Revision:
     input: Validator | None
     output: Template | None
     timeout: timedelta
+
+    @property
+    def carriers(self) -> frozenset[str]:
+        """The Kubernetes kinds of the objects that carry its attempts out."""
+        found = (kinds.of(node.step) for node in self.nodes.values())
+        return frozenset({"Pod", *(kind.resource for kind in found if isinstance(kind, kinds.ByObject))})
 
     def stage(self, stage: Stage) -> list[Node]:
         """The steps of that stage, in the order of the spec."""
@@ -199,19 +206,19 @@ class _Compiler:
 
     def node(self, step: Step, stage: Stage, upstream: frozenset[str]) -> Node:
         field = self.field(step, stage)
+        for name in sorted(kinds.of(step).without):
+            if getattr(step, name) not in (None, ()):
+                self.complain(f"{field}.{_camel(name)}", f"a step with {kinds.name(step)} can't have it")
         step = self.merged(step)
-        if not step.script and not step.image:
+        if kinds.name(step) == "image" and not step.image:
             self.complain(f"{field}.image", "a container step needs an image, here or in spec.defaults")
         if step.run_if is not RunIf.SUCCEEDED and not step.parents:
             self.complain(f"{field}.runIf", "says how parents must have ended, but this step has none")
-        for place, message in overlay.problems(step.pod):
-            self.complain(f"{field}.pod.{place}", message)
+        kind = kinds.of(step)
+        for place, message in kind.problems(step):
+            self.complain(f"{field}.{place}", message)
         scope = self.scope(upstream, stage)
-        texts = {
-            "command": step.command,
-            "args": step.args,
-            "env": {variable.name: variable.value for variable in step.env if variable.value is not None},
-        }
+        texts = self.texts(kind, step, field)
         timeout = self.limit(step.timeout, f"{field}.timeout")
         backoff = step.backoff or Backoff()
         self.duration(backoff.base, f"{field}.backoff.base")
@@ -224,12 +231,25 @@ class _Compiler:
             texts=self.template(texts, scope, field),
             output=self.validator(step.output, f"{field}.output"),
             backoff=backoff,
-            timeout=timeout if timeout or stage is Stage.GRAPH else CLEANUP_TIMEOUT,
-            start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or START_TIMEOUT,
+            timeout=timeout if timeout or stage is Stage.GRAPH or step.sleep else CLEANUP_TIMEOUT,
+            start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or _start_timeout(kind, stage),
         )
+
+    def texts(self, kind: kinds.Kind, step: Step, field: str) -> dict[str, Any]:
+        """What holds `${…}`; a job's are unknown where its Pods are wrong, which has been told."""
+        try:
+            return {
+                **kind.texts(step),
+                "env": {variable.name: variable.value for variable in step.env if variable.value is not None},
+            }
+        except ValueError:
+            return {}
 
     def merged(self, step: Step) -> Step:
         """The step with the workflow's defaults where it says nothing; a script brings its own image."""
+        without = kinds.of(step).without
+        if without:
+            return self.without(step, without)
         own = {variable.name for variable in step.env}
         env = (*(variable for variable in self.defaults.env if variable.name not in own), *step.env)
         changes: dict[str, Any] = {"env": env, "pod": overlay.both(self.defaults.pod, step.pod)}
@@ -239,6 +259,15 @@ class _Compiler:
         if step.image is None and not step.script:
             changes["image"] = self.defaults.image
         return msgspec.structs.replace(step, **changes)
+
+    def without(self, step: Step, without: frozenset[str]) -> Step:
+        """A step whose kind can't have some fields, with the defaults of the others."""
+        if without & kinds.RETRY_FIELDS:
+            return step
+        fields = set(Defaults.__struct_fields__) - without - {"image"}
+        return msgspec.structs.replace(
+            step, **{name: getattr(self.defaults, name) for name in fields if getattr(step, name) is None}
+        )
 
     def scope(self, steps: frozenset[str], stage: Stage) -> Scope:
         variables: dict[str, Any] = {"input": OBJECT, **RUN_VARIABLES}
@@ -310,6 +339,16 @@ class _Compiler:
         except ValueError as error:
             self.complain(field, str(error))
             return None
+
+
+def _start_timeout(kind: kinds.Kind, stage: Stage) -> timedelta:
+    """A Job may stand in a queue, and a child run in its own, for as long as the run's timeout lets it."""
+    return START_TIMEOUT if isinstance(kind, kinds.InPod) or stage is not Stage.GRAPH else FOREVER
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(word.title() for word in tail)
 
 
 def _members(value: Any, place: str = "") -> Iterable[tuple[str, Any]]:

@@ -16,12 +16,12 @@ from aiohttp.web import AppRunner
 
 from adze import __version__
 from adze.core import names
+from adze.core.carrier import Carrier
 from adze.core.model import GROUP, VERSION, Run, Workflow
-from adze.core.pods import Pod
 from adze.core.policy import Policy
-from adze.shell import kopf_settings, logs, probes
+from adze.shell import carriers, kopf_settings, logs, probes
 from adze.shell import settings as settings_module
-from adze.shell.cluster import ApiError, Cluster, Credentials, resource, selector, text_of
+from adze.shell.cluster import ApiError, Cluster, Credentials, selector, text_of
 from adze.shell.driver import Driver
 from adze.shell.election import Elector
 from adze.shell.engine import Engine
@@ -45,7 +45,7 @@ class Operator:
         self.policy = Policy(worker_image=settings.worker_image, service_accounts=settings.service_accounts)
         self.cluster: Cluster | None = None
         self.engine: Engine | None = None
-        self.watches: list[Watch[Pod]] = []
+        self.watches: list[Watch[Any]] = []
         self.tasks: list[asyncio.Task[Any]] = []
         self.probes: AppRunner | None = None
         self.elector: Elector | None = None
@@ -61,8 +61,9 @@ class Operator:
         self.engine = Engine(driver, self.policy, allowed)
         labels = selector({names.RUN_UID: None})
         self.watches = [
-            Watch(self.cluster, resource("v1", namespace, "pods"), labels, Pod, _identity, self.engine.see_pod)
+            Watch(self.cluster, carriers.path(kind, namespace), labels, carrier, _identity, self.engine.see_pod)
             for namespace in self.settings.namespaces or (None,)
+            for kind, (carrier, _, _) in carriers.KINDS.items()
         ]
         self.probes = await probes.serve_probes(self.settings.port, self.ready)
         posters = [driver.post_events() for _ in range(POSTERS)]
@@ -105,7 +106,7 @@ class Operator:
             await self.cluster.close()
 
 
-def _identity(pod: Pod) -> tuple[str, str]:
+def _identity(pod: Carrier) -> tuple[str, str]:
     return pod.metadata.uid, pod.metadata.resource_version
 
 

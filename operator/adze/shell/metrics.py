@@ -20,9 +20,9 @@ def count(before: Run, after: Run) -> None:
         runs_finished.labels(after.status.phase.value).inc()
         if after.status.start_time and after.status.finish_time:
             run_seconds.observe((after.status.finish_time - after.status.start_time).total_seconds())
-    old = {attempt.pod for step in before.status.steps for attempt in step.attempts if attempt.finish_time}
+    old = {(step.name, one.number) for step in before.status.steps for one in step.attempts if one.finish_time}
     for step in after.status.steps:
         for attempt in step.attempts:
-            if attempt.finish_time and attempt.pod not in old:
+            if attempt.finish_time and (step.name, attempt.number) not in old:
                 result = "succeeded" if attempt.reason is None else "lost" if attempt.infrastructure else "failed"
                 attempts_finished.labels(result).inc()

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from adze.core import conditions, overlay
+from adze.core import conditions, kinds
 from adze.core.draft import Notice
 from adze.core.model import API_VERSION, Workflow
 from adze.core.policy import Policy
@@ -25,7 +25,8 @@ async def review(cluster: Cluster, workflow: Workflow, instance: str, policy: Po
     problem = None
     try:
         revision = of_run(digest(workflow.spec), workflow.spec)
-        problem = overlay.ruling([node.step for node in revision.nodes.values()], policy)
+        rulings = [(node.name, kinds.forbidden(node.step, policy)) for node in revision.nodes.values()]
+        problem = "; ".join(f"spec.steps[{name}].{ruling}" for name, ruling in rulings if ruling) or None
     except InvalidWorkflow as error:
         problem = str(error)[:4096]
     wanted = conditions.of_workflow(problem)

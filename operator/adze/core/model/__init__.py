@@ -21,7 +21,7 @@ from adze.core.model.base import (
     rule,
 )
 from adze.core.model.pod import PodOverlay
-from adze.core.model.run import Attempt, Phase, Run, RunSpec, RunStatus, StepStatus
+from adze.core.model.run import Approval, Attempt, Decision, Phase, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
     ONE_KIND,
@@ -46,10 +46,12 @@ __all__ = [
     "ONE_KIND",
     "STEP_RULES",
     "VERSION",
+    "Approval",
     "Attempt",
     "Backoff",
     "BackoffType",
     "Condition",
+    "Decision",
     "Defaults",
     "Duration",
     "EnvVar",

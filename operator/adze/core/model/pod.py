@@ -117,7 +117,9 @@ class Container(Record, frozen=True, kw_only=True):
         Annotated[tuple[Annotated[Free, doc("As in a Pod.", **FREE)], ...], doc("Of a sidecar.", max_length=64)] | None
     ) = None
     resources: Annotated[Free, doc("Of a sidecar.", **FREE)] | None = None
-    restart_policy: Annotated[str, doc("Always makes an init container a sidecar.", pattern="^Always$", max_length=6)] | None = None
+    restart_policy: (
+        Annotated[str, doc("Always makes an init container a sidecar.", pattern="^Always$", max_length=6)] | None
+    ) = None
     startup_probe: Annotated[Free, doc("As in a Pod.", **FREE)] | None = None
     readiness_probe: Annotated[Free, doc("As in a Pod.", **FREE)] | None = None
     liveness_probe: Annotated[Free, doc("As in a Pod.", **FREE)] | None = None
@@ -180,7 +182,9 @@ class PodFields(Record, frozen=True, kw_only=True):
     scheduler_name: Annotated[Word, doc("As in a Pod.")] | None = None
     termination_grace_period_seconds: Annotated[int, doc("As in a Pod.", ge=1, le=86400)] | None = None
     host_aliases: Annotated[tuple[HostAlias, ...], doc("As in a Pod.", max_length=32)] = ()
-    dns_policy: Annotated[str, doc("As in a Pod.", pattern="^(Default|ClusterFirst|None)$", max_length=12)] | None = None
+    dns_policy: Annotated[str, doc("As in a Pod.", pattern="^(Default|ClusterFirst|None)$", max_length=12)] | None = (
+        None
+    )
     dns_config: Annotated[Free, doc("As in a Pod.", **FREE)] | None = None
 
 
@@ -196,3 +200,44 @@ class PodOverlay(Record, frozen=True, kw_only=True):
 
     metadata: Annotated[PodLabels, doc("Labels and annotations.")] | None = None
     spec: Annotated[PodFields, doc("Fields of the Pod's spec; those that aren't here can't be set.")] | None = None
+
+
+class JobPodFields(PodFields, frozen=True, kw_only=True):
+    """The fields of the spec of a Job's Pods: those that a step may set, and when containers are restarted."""
+
+    restart_policy: (
+        Annotated[str, doc("Never (default) or OnFailure.", pattern="^(Never|OnFailure)$", max_length=9)] | None
+    ) = None
+
+
+class JobPod(Record, frozen=True, kw_only=True):
+    """What the Pods of a Job are made of."""
+
+    metadata: Annotated[PodLabels, doc("Labels and annotations.")] | None = None
+    spec: Annotated[JobPodFields, doc("Fields of the Pods' spec; ${…} in command, args and env.")]
+
+
+class JobFields(Record, frozen=True, kw_only=True):
+    """The fields of a Job's spec that a step may set."""
+
+    parallelism: Annotated[int, doc("As in a Job.", ge=0, le=100000)] | None = None
+    completions: Annotated[int, doc("As in a Job.", ge=0, le=100000)] | None = None
+    completion_mode: (
+        Annotated[str, doc("NonIndexed or Indexed.", pattern="^(NonIndexed|Indexed)$", max_length=10)] | None
+    ) = None
+    backoff_limit: Annotated[int, doc("As in a Job: Pods that may fail within the attempt.", ge=0)] | None = None
+    backoff_limit_per_index: Annotated[int, doc("As in a Job.", ge=0)] | None = None
+    max_failed_indexes: Annotated[int, doc("As in a Job.", ge=0)] | None = None
+    pod_failure_policy: Annotated[Free, doc("As in a Job.", **FREE)] | None = None
+    success_policy: Annotated[Free, doc("As in a Job.", **FREE)] | None = None
+    pod_replacement_policy: Annotated[str, doc("As in a Job.", max_length=32)] | None = None
+    template: Annotated[
+        Free, doc("Its Pods: metadata, and in spec the fields of a step's pod.spec; checked with the workflow.", **FREE)
+    ]
+
+
+class JobTemplate(Record, frozen=True, kw_only=True):
+    """A batch/v1 Job: one attempt of the step, however many Pods it takes."""
+
+    metadata: Annotated[PodLabels, doc("Labels and annotations, such as Kueue's queue.")] | None = None
+    spec: Annotated[JobFields, doc("Fields of the Job's spec; those that aren't here can't be set.")]

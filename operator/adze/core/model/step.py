@@ -3,8 +3,20 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from adze.core.model.base import FREE, Duration, Expression, Image, Name, PullPolicy, Record, Text, doc, rule
-from adze.core.model.pod import PodOverlay
+from adze.core.model.base import (
+    FREE,
+    Duration,
+    Expression,
+    Image,
+    Name,
+    ObjectName,
+    PullPolicy,
+    Record,
+    Text,
+    doc,
+    rule,
+)
+from adze.core.model.pod import JobTemplate, PodOverlay
 
 
 class BackoffType(StrEnum):
@@ -89,15 +101,44 @@ class Defaults(Record, frozen=True, kw_only=True):
     )
 
 
+class Sleep(Record, frozen=True, kw_only=True):
+    """A wait for time to go by. It costs no Pod."""
+
+    duration: Annotated[str, doc("How long, such as 10m; ${…} holds CEL.", min_length=1, max_length=2048)]
+
+
+class ApprovalRequest(Record, frozen=True, kw_only=True):
+    """A wait for somebody's decision, which comes in the run's spec.approvals. It costs no Pod."""
+
+    message: Annotated[str, doc("What is to be decided; ${…} holds CEL.", min_length=1, max_length=2048)]
+    approvers: Annotated[
+        tuple[Annotated[str, doc("A user name.", min_length=1, max_length=256)], ...],
+        doc(
+            "User names that count; empty: whoever may approve runs here.",
+            **{"x-kubernetes-list-type": "set"},
+            max_length=32,
+        ),
+    ] = ()
+
+
+class WorkflowCall(Record, frozen=True, kw_only=True):
+    """A child run of another Workflow in the same namespace. Its output is the step's."""
+
+    name: Annotated[ObjectName, doc("Name of the Workflow.")]
+    input: Annotated[dict[str, Any], doc("The child's input; ${…} holds CEL.", **FREE)] | None = None
+
+
+KIND_FIELDS = ("script", "job", "workflow", "sleep", "approval")
 ONE_KIND = rule(
-    "has(self.script) != (has(self.image) || has(self.command) || has(self.args))",
-    "a step must have exactly one kind: script, or a container (image, command, args)",
+    f"[{', '.join(f'has(self.{field})' for field in KIND_FIELDS)}, "
+    "has(self.image) || has(self.command) || has(self.args)].filter(one, one).size() == 1",
+    f"a step must have exactly one kind: {', '.join(KIND_FIELDS)}, or a container (image, command, args)",
 )
 NOT_OWN_PARENT = rule("!has(self.parents) || !(self.name in self.parents)", "a step must not be its own parent")
 
 
 class Step(Defaults, frozen=True, kw_only=True):
-    """A node of the graph. Exactly one kind: a container (`image`, `command`, `args`) or a `script`."""
+    """A node of the graph. Exactly one kind: `script`, `job`… or a container (`image`, `command`, `args`)."""
 
     name: Annotated[Name, doc("Unique in the workflow.")]
     parents: Annotated[
@@ -122,6 +163,10 @@ class Step(Defaults, frozen=True, kw_only=True):
         | None
     ) = None
     script: Annotated[Script, doc("Source code that runs in an image.")] | None = None
+    job: Annotated[JobTemplate, doc("A batch/v1 Job.")] | None = None
+    workflow: Annotated[WorkflowCall, doc("A run of another Workflow.")] | None = None
+    sleep: Annotated[Sleep, doc("A wait for time to go by.")] | None = None
+    approval: Annotated[ApprovalRequest, doc("A wait for somebody's decision.")] | None = None
     output: (
         Annotated[dict[str, Any], doc("JSON Schema of the output; an attempt whose output breaks it fails.", **FREE)]
         | None

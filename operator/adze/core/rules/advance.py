@@ -2,13 +2,14 @@
 
 import msgspec
 
-from adze.core import manifest, names
+from adze.core import kinds, manifest, names
 from adze.core.draft import Draft
 from adze.core.expressions import ExpressionError
 from adze.core.model import Attempt, Phase, StepStatus
 from adze.core.revision import Node, Stage
 from adze.core.rules import retry
 from adze.core.rules.reach import Ending, reach
+from adze.core.rules.settle import settle_wait
 
 
 def advance(draft: Draft) -> None:
@@ -76,8 +77,8 @@ def _start(draft: Draft, node: Node) -> None:
                 _skip(draft, node, status, wanted)
                 return
         _claim(draft, node, status)
-    except (ExpressionError, manifest.Refused) as error:
-        reason = error.reason if isinstance(error, manifest.Refused) else "ExpressionError"
+    except (ExpressionError, kinds.Impossible) as error:
+        reason = error.reason if isinstance(error, kinds.Impossible) else "ExpressionError"
         retry.fail(draft, status, reason, str(error))
 
 
@@ -92,9 +93,17 @@ def _skip(draft: Draft, node: Node, status: StepStatus, verdict: object) -> None
 
 def _claim(draft: Draft, node: Node, status: StepStatus) -> None:
     number = status.attempts[-1].number + 1 if status.attempts else 1
+    kind = kinds.of(node.step)
+    if isinstance(kind, kinds.Waits):
+        attempt = Attempt(number=number, start_time=draft.now)
+        draft.put(msgspec.structs.replace(status, attempts=(*status.attempts, attempt)))
+        settle_wait(draft, node, attempt)
+        return
     metadata = draft.run.metadata
-    attempt = Attempt(number=number, pod=names.pod(metadata.name, metadata.uid, node.name, number))
-    draft.manifests[attempt.pod] = manifest.build(draft.run, node, attempt, draft.values(), draft.policy)
+    carrier = kind.field if isinstance(kind, kinds.ByObject) else "pod"
+    name = names.pod(metadata.name, metadata.uid, node.name, number)
+    attempt = msgspec.structs.replace(Attempt(number=number), **{carrier: name})
+    draft.manifests[attempt.carrier] = manifest.build(draft.run, node, attempt, draft.values(), draft.policy)
     draft.put(
         msgspec.structs.replace(
             status, reason="Starting", message=None, retry_at=None, attempts=(*status.attempts, attempt)
