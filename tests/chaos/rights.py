@@ -25,11 +25,12 @@ def _rules(*, create: bool) -> list[dict[str, Any]]:
     """What the chart gives the operator in a namespace."""
     pods = ["get", "list", "watch", "patch", "delete", *(["create"] if create else [])]
     return [
-        _rule(GROUP, ["workflowruns"], "get", "list", "watch", "delete"),
+        _rule(GROUP, ["workflowruns"], "get", "list", "watch", "create", "patch", "delete"),
         _rule(GROUP, ["workflowruns/status", "workflows/status"], "patch"),
         _rule(GROUP, ["workflows"], "get", "list", "watch"),
         _rule("", ["pods"], *pods),
         _rule("", ["configmaps"], "get", "create"),
+        _rule("batch", ["jobs"], "get", "list", "watch", "create", "patch", "delete"),
         _rule("", ["events"], "create"),
     ]
 

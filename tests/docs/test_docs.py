@@ -33,7 +33,8 @@ OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("drive
 
 NOT_REASONS = frozenset(
     {
-        *("Constant", "Linear", "Exponential", "Skipped", "True", "False", "Unknown"),
+        *("Approved", "Complete", "Job", "Never", "Pod", "RuntimeDefault"),
+        *("Constant", "Linear", "Exponential", "Skipped", "Always", "AnySucceeded", "True", "False", "Unknown"),
         *("Ready", "Reconciling", "Stalled", "Normal", "Warning", "Workflow", "WorkflowRun", "Event"),
         *("Background", "DELETE", "GET", "PATCH", "POST"),
         *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
@@ -42,7 +43,7 @@ NOT_REASONS = frozenset(
     }
 )
 """Capitalised words in the code that never end up in a `reason`: kinds, verbs, phases, and what is read of Pods."""
-WITHOUT_REASONS = ("crd.py", "manifest.py")
+WITHOUT_REASONS = ("crd.py", "manifest.py", "overlay.py", "pod.py")
 WORD = re.compile(r"[A-Z][a-z]+([A-Z][A-Za-z]*)*(-[a-z]+)?|[A-Z]{2,}[A-Za-z]+")
 
 

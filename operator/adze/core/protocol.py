@@ -40,10 +40,10 @@ from adze.core.calls import (
     Say,
     WriteStatus,
 )
+from adze.core.carrier import Carrier
 from adze.core.model import Run, Workflow
 from adze.core.observed import Observed, Refusal
 from adze.core.planner import Plan
-from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Revision
 from adze.core.values import PagesNeeded, Values
@@ -74,8 +74,8 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
     """One pass over a run as it was last seen."""
     begun = run
     if run.status.workflow_spec is None:
-        if run.status.phase.final:
-            return Pass()
+        if run.status.phase.final or (run.metadata.annotations.gate is not None and not run.spec.cancel):
+            return Pass()  # A child run with its gate on waits for the run that has created it.
         plan = yield from _begin(run, now)
         if plan.status is None or plan.status.workflow_spec is None:
             return (yield from _wait(run, plan, now))
@@ -105,7 +105,7 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         yield from hands.do(plan)
         observed = replace(hands.observed, pods=hands.pods, refusals=hands.refusals)
         if plan.needs_pods:
-            (listed,) = yield [ListPods(run)]
+            (listed,) = yield [ListPods(run, revision.carriers)]
             if isinstance(listed, Problem):
                 return Pass(wake=now + AGAIN, refusals=observed.refusals)
             observed = replace(observed, pods=listed, fresh=True)
@@ -191,7 +191,7 @@ class _Hands:
         self.policy = policy
         self.pods = dict(observed.pods)
         owner = run.metadata.uid
-        wanted = {attempt.pod for part in run.status.parts() if (attempt := part.open_attempt)}
+        wanted = {attempt.carrier for part in run.status.parts() if (attempt := part.open_attempt)}
         # What is refused counts only for a Pod that is wanted and isn't there.
         self.refusals = {
             pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not observed.pod(pod, owner)
@@ -209,7 +209,7 @@ class _Hands:
         manifests = yield from self._manifests(chores.create, plan)
         if manifests:
             answers = yield [CreatePod(self.run, manifest) for manifest in manifests.values()]
-            opening += yield from self._created(tuple(manifests), answers)
+            opening += yield from self._created({pod: one["kind"] for pod, one in manifests.items()}, answers)
         if opening:
             yield from self._open(opening)
         others: list[Call] = [DeletePod(pod) for pod in chores.delete]
@@ -217,7 +217,7 @@ class _Hands:
         others += [Say(self.run, notice) for notice in plan.notices]
         if others:
             answers = yield others
-            self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Pod)}
+            self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Carrier)}
             if _unsettled(answers):
                 self._look_again()
         self.wake = _soonest(self.wake, chores.wake)
@@ -241,7 +241,7 @@ class _Hands:
         """The manifest of an attempt that an earlier pass, or another process, has claimed."""
         for part in self.run.status.parts():
             for attempt in part.attempts:
-                if attempt.pod == pod:
+                if attempt.carrier == pod:
                     node = self.revision.node(part.name)
                     steps = {step.name: step for step in self.run.status.steps}
                     given = planner.run_input(self.run, self.revision)
@@ -251,12 +251,12 @@ class _Hands:
         raise LookupError(pod)
 
     def _created(
-        self, names: Sequence[str], answers: Sequence[Any]
-    ) -> Generator[Sequence[Call], Sequence[Any], list[Pod]]:
+        self, kinds: Mapping[str, str], answers: Sequence[Any]
+    ) -> Generator[Sequence[Call], Sequence[Any], list[Carrier]]:
         """The Pods that stand for the claimed attempts: created now, or found under their name and ours."""
-        pods: list[Pod] = []
+        pods: list[Carrier] = []
         existing: list[str] = []
-        for name, answer in zip(names, answers, strict=True):
+        for name, answer in zip(kinds, answers, strict=True):
             if not isinstance(answer, Problem):
                 self.refusals.pop(name, None)
                 self.pods[name] = answer
@@ -266,7 +266,7 @@ class _Hands:
             else:
                 self._refused(name, answer)
         if existing:
-            answers = yield [ReadPod(self.run.metadata.namespace, name) for name in existing]
+            answers = yield [ReadPod(self.run.metadata.namespace, name, kinds[name]) for name in existing]
             for name, answer in zip(existing, answers, strict=True):
                 if isinstance(answer, Problem):
                     self._look_again()
@@ -276,7 +276,9 @@ class _Hands:
                     if answer.deleting:
                         self._look_again()
                 else:
-                    self._refused(name, Problem(Failure.REFUSED, "NameCollision", f"Pod {name} belongs to another"))
+                    self._refused(
+                        name, Problem(Failure.REFUSED, "NameCollision", f"{kinds[name]} {name} belongs to another")
+                    )
         return pods
 
     def _refused(self, pod: str, problem: Problem) -> None:
@@ -298,7 +300,7 @@ class _Hands:
         self.wake = _soonest(self.wake, self.refusals[pod].retry_at)
         self.replan |= before is None or before.reason != problem.reason
 
-    def _open(self, pods: Sequence[Pod]) -> Generator[Sequence[Call], Sequence[Any], None]:
+    def _open(self, pods: Sequence[Carrier]) -> Generator[Sequence[Call], Sequence[Any], None]:
         """One read for all Pods of a wave, made after each of them was seen."""
         (run,) = yield [_read(self.run)]
         if isinstance(run, Problem):
@@ -310,11 +312,12 @@ class _Hands:
         if allowed:
             answers = yield [OpenGate(pod) for pod in allowed]
             self.pods |= {answer.name: answer for answer in answers if not isinstance(answer, Problem)}
-            if any(isinstance(answer, Problem) for answer in answers):
+            # An opened Job that its queue holds back sends no further news of itself.
+            if any(isinstance(answer, Problem) or answer.waiting() for answer in answers):
                 self._look_again()
 
 
-def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], now: datetime) -> Steps:
+def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Carrier], now: datetime) -> Steps:
     """Let go of Pods whose run is gone or going, once a quorum GET has said so.
 
     Without a `name` no Pod has an owner any more: the run was deleted with `--cascade=orphan`. Such Pods may run on.

@@ -9,13 +9,14 @@ from typing import Any, Self
 
 import msgspec
 
-from adze.core import dag, duration, expressions, names, schema
+from adze.core import dag, duration, expressions, kinds, names, overlay, schema
 from adze.core.expressions import BOOL, INT, OBJECT, OBJECTS, STRING, ExpressionError, Program, Scope, Template
-from adze.core.model import Backoff, Defaults, Step, WorkflowSpec
+from adze.core.model import Backoff, Defaults, RunIf, Step, WorkflowSpec
 from adze.core.schema import Validator
 
 START_TIMEOUT = timedelta(minutes=10)
 """Limit from a Pod's creation to its container's start, where the step sets none."""
+FOREVER = timedelta(days=3650)
 CLEANUP_TIMEOUT = timedelta(minutes=5)
 """Limit of an attempt of an onFailure or finally step that sets none: a run past its deadline must end."""
 
@@ -115,6 +116,12 @@ class Revision:
         index = names.index(part)
         return node if index is None else node.item(index)
 
+    @property
+    def carriers(self) -> frozenset[str]:
+        """The Kubernetes kinds of the objects that carry its attempts out."""
+        found = (kinds.of(node.step) for node in self.nodes.values())
+        return frozenset({"Pod", *(kind.resource for kind in found if isinstance(kind, kinds.ByObject))})
+
     def stage(self, stage: Stage) -> list[Node]:
         """The steps of that stage, in the order of the spec."""
         return [node for node in self.nodes.values() if node.stage is stage]
@@ -150,7 +157,7 @@ class _Compiler:
         self.problems: list[Problem] = []
         self.defaults = spec.defaults or Defaults()
         self.names = frozenset(step.name for step in spec.steps)
-        self.lists = frozenset(step.name for step in _all_steps(spec) if step.for_each)
+        self.lists = frozenset(step.name for step in spec.every_step() if step.for_each)
         objects = (step for step in spec.steps if not step.for_each)
         owners = {"input": spec.input} | {expressions.variable(s.name, "output"): s.output for s in objects}
         closed = {owner: schema.closed_fields(fields) for owner, fields in owners.items()}
@@ -224,18 +231,23 @@ class _Compiler:
 
     def node(self, step: Step, stage: Stage, upstream: frozenset[str]) -> Node:
         field = self.field(step, stage)
+        for name in sorted(kinds.of(step).without):
+            if getattr(step, name) not in (None, ()):
+                self.complain(f"{field}.{_camel(name)}", f"a step with {kinds.name(step)} can't have it")
         step = self.merged(step)
-        if not step.script and not step.image:
+        if kinds.name(step) == "image" and not step.image:
             self.complain(f"{field}.image", "a container step needs an image, here or in spec.defaults")
-        scope = around = self.scope(upstream, stage)
+        if step.run_if is not RunIf.SUCCEEDED and not step.parents:
+            self.complain(f"{field}.runIf", "says how parents must have ended, but this step has none")
+        kind = kinds.of(step)
+        for place, message in kind.problems(step):
+            self.complain(f"{field}.{place}", message)
+        if step.approval and step.for_each:
+            self.complain(f"{field}.forEach", "an approval is asked for once, not for each item")
+        around = self.scope(upstream, stage)
         for_each = self.program(step.for_each, around, f"{field}.forEach", expressions.DYN)
-        if for_each:
-            scope = self.scope_of_item(for_each, around, f"{field}.forEach")
-        texts = {
-            "command": step.command,
-            "args": step.args,
-            "env": {variable.name: variable.value for variable in step.env if variable.value is not None},
-        }
+        scope = self.scope_of_item(for_each, around, f"{field}.forEach") if for_each else around
+        texts = self.texts(kind, step, field)
         timeout = self.limit(step.timeout, f"{field}.timeout")
         backoff = step.backoff or Backoff()
         self.duration(backoff.base, f"{field}.backoff.base")
@@ -248,10 +260,10 @@ class _Compiler:
             texts=self.template(texts, scope, field),
             output=self.validator(step.output, f"{field}.output"),
             backoff=backoff,
-            timeout=timeout if timeout or stage is Stage.GRAPH else CLEANUP_TIMEOUT,
-            start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or START_TIMEOUT,
+            timeout=timeout if timeout or stage is Stage.GRAPH or step.sleep else CLEANUP_TIMEOUT,
+            start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or _start_timeout(kind, stage),
             for_each=for_each,
-            iterated=_read_by(for_each) if for_each else frozenset(),
+            iterated=expressions.read_by(for_each) if for_each else frozenset(),
         )
 
     def scope_of_item(self, for_each: Program, around: Scope, field: str) -> Scope:
@@ -261,17 +273,39 @@ class _Compiler:
             return around
         return Scope({**around.variables, "item": kind, "index": INT}, self.names)
 
+    def texts(self, kind: kinds.Kind, step: Step, field: str) -> dict[str, Any]:
+        """What holds `${…}`; a job's are unknown where its Pods are wrong, which has been told."""
+        try:
+            return {
+                **kind.texts(step),
+                "env": {variable.name: variable.value for variable in step.env if variable.value is not None},
+            }
+        except ValueError:
+            return {}
+
     def merged(self, step: Step) -> Step:
         """The step with the workflow's defaults where it says nothing; a script brings its own image."""
+        without = kinds.of(step).without
+        if without:
+            return self.without(step, without)
         own = {variable.name for variable in step.env}
         env = (*(variable for variable in self.defaults.env if variable.name not in own), *step.env)
-        changes: dict[str, Any] = {"env": env}
+        changes: dict[str, Any] = {"env": env, "pod": overlay.both(self.defaults.pod, step.pod)}
         for field in Defaults.__struct_fields__:
-            if field not in ("env", "image") and getattr(step, field) is None:
+            if field not in ("env", "image", "pod") and getattr(step, field) is None:
                 changes[field] = getattr(self.defaults, field)
         if step.image is None and not step.script:
             changes["image"] = self.defaults.image
         return msgspec.structs.replace(step, **changes)
+
+    def without(self, step: Step, without: frozenset[str]) -> Step:
+        """A step whose kind can't have some fields, with the defaults of the others."""
+        if without & kinds.RETRY_FIELDS:
+            return step
+        fields = set(Defaults.__struct_fields__) - without - {"image"}
+        return msgspec.structs.replace(
+            step, **{name: getattr(self.defaults, name) for name in fields if getattr(step, name) is None}
+        )
 
     def scope(self, steps: frozenset[str], stage: Stage) -> Scope:
         variables: dict[str, Any] = {"input": OBJECT, **RUN_VARIABLES}
@@ -345,18 +379,14 @@ class _Compiler:
             return None
 
 
-def _all_steps(spec: WorkflowSpec) -> list[Step]:
-    """The steps of all stages."""
-    return [*spec.steps, *([spec.on_failure] if spec.on_failure else ()), *spec.finally_]
+def _start_timeout(kind: kinds.Kind, stage: Stage) -> timedelta:
+    """A Job may stand in a queue, and a child run in its own, for as long as the run's timeout lets it."""
+    return START_TIMEOUT if isinstance(kind, kinds.InPod) or stage is not Stage.GRAPH else FOREVER
 
 
-def _read_by(program: Program) -> frozenset[str]:
-    """What an expression reads of input and outputs, as dotted names: fields where it reads only fields."""
-    read: set[str] = set()
-    for variable in program.variables:
-        fields = {f"{variable}.{name}" for name, _ in expressions.fields_read(program.source, variable)}
-        read |= fields or {variable}
-    return frozenset(read)
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(word.title() for word in tail)
 
 
 def _members(value: Any, place: str = "") -> Iterable[tuple[str, Any]]:

@@ -12,11 +12,11 @@ from typing import Any
 
 import structlog
 
-from adze.core import calls, names, pods, protocol, retention
+from adze.core import calls, names, protocol, retention
 from adze.core.calls import Call, Failure, Problem
+from adze.core.carrier import Carrier
 from adze.core.model import Run
 from adze.core.observed import Observed, Refusal
-from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.protocol import Pass
 from adze.shell import metrics
@@ -53,7 +53,7 @@ class Engine:
         self._allowed = allowed
         self._clock = clock
         self.runs: dict[str, Run] = {}
-        self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
+        self._pods: dict[str, dict[str, Carrier]] = defaultdict(dict)
         self._vanished: dict[str, set[str]] = defaultdict(set)
         self._refusals: dict[str, dict[str, Refusal]] = {}
         self._workers: dict[str, asyncio.Task[None]] = {}
@@ -104,14 +104,14 @@ class Engine:
             if run.status.workflow_spec is None and run.spec.workflow == name and run.metadata.namespace == namespace:
                 self.look(uid)
 
-    def see_pod(self, old: Pod | None, new: Pod | None) -> None:
+    def see_pod(self, old: Carrier | None, new: Carrier | None) -> None:
         """A difference among the Pods, as the watch tells it; what is known already is no news."""
         pod = new or old
         assert pod is not None
         uid = pod.metadata.labels.get(names.RUN_UID, "")
         known = self._pods.get(uid, {}).get(pod.name)
         if new is not None:
-            if self._remember_pod(uid, new) and (known is None or pods.facts(known) != pods.facts(new)):
+            if self._remember_pod(uid, new) and (known is None or known.facts() != new.facts()):
                 self.look(uid)
         elif known is None and pod.ended:
             return  # it was let go after its end, and so has left the watch
@@ -121,7 +121,7 @@ class Engine:
                 self._vanished[uid].add(pod.name)
             self.look(uid)
 
-    def _remember_pod(self, uid: str, pod: Pod) -> bool:
+    def _remember_pod(self, uid: str, pod: Carrier) -> bool:
         if not uid:
             return False  # somebody else's Pod under a name of ours
         known = self._pods.get(uid, {}).get(pod.name)
@@ -245,7 +245,7 @@ class Engine:
             self.see_run(answer)
             if isinstance(call, calls.ReadRun) and call.uid != answer.metadata.uid:
                 self.lose_run(call.uid)
-        elif isinstance(answer, Pod):
+        elif isinstance(answer, Carrier):
             uid = answer.metadata.labels.get(names.RUN_UID, "")
             # A Pod that its last finalizer has just left may be gone: the watch says so, this answer doesn't.
             if not answer.deleting:
@@ -281,6 +281,6 @@ class Engine:
             await self._do_one(calls.DeleteRun(old))
 
 
-def _version(item: Run | Pod) -> int:
+def _version(item: Run | Carrier) -> int:
     """resourceVersions are comparable numbers (KEP-5504)."""
     return int(item.metadata.resource_version or 0)

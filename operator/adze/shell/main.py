@@ -16,12 +16,12 @@ from aiohttp.web import AppRunner
 
 from adze import __version__
 from adze.core import names
+from adze.core.carrier import Carrier
 from adze.core.model import GROUP, VERSION, Run, Workflow
-from adze.core.pods import Pod
 from adze.core.policy import Policy
-from adze.shell import kopf_settings, logs, probes
+from adze.shell import carriers, kopf_settings, logs, probes
 from adze.shell import settings as settings_module
-from adze.shell.cluster import ApiError, Cluster, Credentials, resource, selector, text_of
+from adze.shell.cluster import ApiError, Cluster, Credentials, selector, text_of
 from adze.shell.driver import Driver
 from adze.shell.election import Elector
 from adze.shell.engine import Engine
@@ -42,9 +42,10 @@ class Operator:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.policy = Policy(worker_image=settings.worker_image, service_accounts=settings.service_accounts)
         self.cluster: Cluster | None = None
         self.engine: Engine | None = None
-        self.watches: list[Watch[Pod]] = []
+        self.watches: list[Watch[Any]] = []
         self.tasks: list[asyncio.Task[Any]] = []
         self.probes: AppRunner | None = None
         self.elector: Elector | None = None
@@ -57,11 +58,12 @@ class Operator:
             identity = f"{self.settings.instance}_{uuid.uuid4().hex[:8]}"
             self.elector = Elector(self.cluster, self.settings.own_namespace, self.settings.lease, identity)
         allowed = self.elector.valid if self.elector else lambda: True
-        self.engine = Engine(driver, Policy(worker_image=self.settings.worker_image), allowed)
+        self.engine = Engine(driver, self.policy, allowed)
         labels = f"{selector({names.RUN_UID: None})},!{names.RELEASED}"
         self.watches = [
-            Watch(self.cluster, resource("v1", namespace, "pods"), labels, Pod, _identity, self.engine.see_pod)
+            Watch(self.cluster, carriers.path(kind, namespace), labels, carrier, _identity, self.engine.see_pod)
             for namespace in self.settings.namespaces or (None,)
+            for kind, (carrier, _, _) in carriers.KINDS.items()
         ]
         self.probes = await probes.serve_probes(self.settings.port, self.ready)
         posters = [driver.post_events() for _ in range(POSTERS)]
@@ -104,7 +106,7 @@ class Operator:
             await self.cluster.close()
 
 
-def _identity(pod: Pod) -> tuple[str, str]:
+def _identity(pod: Carrier) -> tuple[str, str]:
     return pod.metadata.uid, pod.metadata.resource_version
 
 
@@ -175,7 +177,7 @@ def registry(operator: Operator) -> kopf.OperatorRegistry:
             return
         operator.engine.see_workflow(workflow.metadata.namespace, workflow.metadata.name)
         try:
-            await review(operator.cluster, workflow, operator.settings.instance)
+            await review(operator.cluster, workflow, operator.settings.instance, operator.policy)
         except ApiError as error:
             log.warning("Workflow not reviewed", workflow=workflow.metadata.name, error=str(error))
 

@@ -1,4 +1,4 @@
-"""Leave a cluster in order: stop the operator, then let go of every Pod that it holds.
+"""Leave a cluster in order: stop the operator, then let go of every Pod, Job and child run that it holds.
 
 A Pod with our finalizer can't be deleted while no operator runs, and neither can its namespace.
 """
@@ -12,14 +12,18 @@ import structlog
 from adze.core import names
 from adze.core.calls import Problem, Release
 from adze.core.pods import Pod
+from adze.shell import carriers
 from adze.shell.cluster import MERGE, ApiError, Cluster, Credentials, resource, selector
 from adze.shell.driver import Driver
 
 log = structlog.get_logger()
 
 
-class _PodPage(msgspec.Struct):
+class _Page(msgspec.Struct):
     metadata: dict[str, Any]
+
+
+class _PodPage(_Page):
     items: list[Pod] = []
 
 
@@ -66,14 +70,15 @@ async def _stop(cluster: Cluster, namespace: str, deployment: str, patience: flo
 
 async def _release_pods(cluster: Cluster, namespace: str | None) -> int:
     driver = Driver(cluster, "adze-release")
-    params = {"labelSelector": selector({names.RUN_UID: None}), "limit": "500"}
     released = 0
-    while True:
-        answer = await cluster.call("GET", resource("v1", namespace, "pods"), **params)
-        page = msgspec.json.decode(answer, type=_PodPage)
-        held = [pod for pod in page.items if pod.held]
-        answers = await asyncio.gather(*(driver.do(Release(pod)) for pod in held))
-        released += sum(not isinstance(answer, Problem) for answer in answers)
-        if not (token := page.metadata.get("continue")):
-            return released
-        params["continue"] = token
+    for kind in carriers.KINDS:
+        params = {"labelSelector": selector({names.RUN_UID: None}), "limit": "500"}
+        while True:
+            answer = await cluster.call("GET", carriers.path(kind, namespace), **params)
+            held = [carrier for carrier in carriers.decode_list(kind, answer) if carrier.held]
+            answers = await asyncio.gather(*(driver.do(Release(carrier)) for carrier in held))
+            released += sum(not isinstance(answer, Problem) for answer in answers)
+            if not (token := msgspec.json.decode(answer, type=_Page).metadata.get("continue")):
+                break
+            params["continue"] = token
+    return released

@@ -14,6 +14,8 @@ class Settings:
     """Namespaces to serve, comma-separated; empty serves all."""
     worker_image: str = DEFAULT_WORKER_IMAGE
     """Image of script steps that name none."""
+    service_accounts: tuple[str, ...] = ()
+    """Service accounts that a step's `pod` may name, comma-separated; `*` is any."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: str = "json"
@@ -30,7 +32,6 @@ class Settings:
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Read the settings; ValueError names a variable that makes no sense."""
-    namespaces = tuple(name.strip() for name in environment.get("ADZE_NAMESPACES", "").split(",") if name.strip())
     port = environment.get("ADZE_PORT", "8080")
     if not port.isdigit():
         raise ValueError(f"ADZE_PORT must be a number, not {port!r}")
@@ -41,7 +42,8 @@ def load(environment: Mapping[str, str]) -> Settings:
     if log_format not in ("json", "text"):
         raise ValueError(f"ADZE_LOG_FORMAT must be json or text, not {log_format!r}")
     return Settings(
-        namespaces=namespaces,
+        namespaces=_names(environment, "ADZE_NAMESPACES"),
+        service_accounts=_names(environment, "ADZE_SERVICE_ACCOUNTS"),
         worker_image=environment.get("ADZE_WORKER_IMAGE", DEFAULT_WORKER_IMAGE),
         log_level=level,
         log_format=log_format,
@@ -50,3 +52,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         instance=environment.get("POD_NAME", "adze"),
         own_namespace=environment.get("POD_NAMESPACE", "default"),
     )
+
+
+def _names(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in environment.get(variable, "").split(",") if name.strip())

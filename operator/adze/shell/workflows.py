@@ -5,9 +5,10 @@ from typing import Any
 import msgspec
 import structlog
 
-from adze.core import conditions
+from adze.core import conditions, kinds
 from adze.core.draft import Notice
 from adze.core.model import API_VERSION, Workflow
+from adze.core.policy import Policy
 from adze.core.revision import InvalidWorkflow, digest, of_run
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
 from adze.shell.driver import kubernetes_event
@@ -16,14 +17,16 @@ from adze.shell.engine import utcnow
 log = structlog.get_logger()
 
 
-async def review(cluster: Cluster, workflow: Workflow, instance: str) -> None:
+async def review(cluster: Cluster, workflow: Workflow, instance: str, policy: Policy) -> None:
     """Write the Ready condition if it isn't there yet for this generation."""
     metadata = workflow.metadata
     if workflow.status.observed_generation == metadata.generation or metadata.deletion_timestamp:
         return
     problem = None
     try:
-        of_run(digest(workflow.spec), workflow.spec)
+        revision = of_run(digest(workflow.spec), workflow.spec)
+        rulings = [(node.name, kinds.forbidden(node.step, policy)) for node in revision.nodes.values()]
+        problem = "; ".join(f"spec.steps[{name}].{ruling}" for name, ruling in rulings if ruling) or None
     except InvalidWorkflow as error:
         problem = str(error)[:4096]
     wanted = conditions.of_workflow(problem)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from adze.core import names
 from adze.core.duration import PATTERN as DURATION_PATTERN
 
 GROUP = "adze.dev"
@@ -57,6 +58,13 @@ class Condition(Record, frozen=True, kw_only=True):
     observed_generation: Annotated[int, doc("Generation of the object that this speaks of.")] = 0
 
 
+class Annotations(Record, frozen=True, kw_only=True):
+    """Annotations of a child run that adze reads; all others would only take up memory."""
+
+    gate: str | None = msgspec.field(default=None, name=names.GATE)
+    ancestors: str = msgspec.field(default="", name=names.ANCESTORS)
+
+
 class Metadata(Record, frozen=True, kw_only=True):
     """The part of an object's metadata that adze reads."""
 
@@ -67,3 +75,4 @@ class Metadata(Record, frozen=True, kw_only=True):
     generation: int = 0
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
+    annotations: Annotations = Annotations()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from adze.core.model.base import FREE, NAMED, Condition, Duration, Metadata, Record, doc
-from adze.core.model.step import Defaults, StepNode
+from adze.core.model.step import Defaults, Step, StepNode
 
 
 class Retention(Record, frozen=True, kw_only=True):
@@ -35,6 +35,10 @@ class WorkflowSpec(Record, frozen=True, kw_only=True):
         | None
     ) = None
     retention: Annotated[Retention, doc("When finished runs are deleted.")] | None = None
+
+    def every_step(self) -> tuple[Step, ...]:
+        """The steps of all stages."""
+        return (*self.steps, *([self.on_failure] if self.on_failure else ()), *self.finally_)
 
 
 class WorkflowStatus(Record, frozen=True, kw_only=True):
