@@ -9,6 +9,7 @@ import msgspec
 
 from adze.core import names, planner, upkeep
 from adze.core import revision as revisions
+from adze.core.carrier import OwnerReference, PodMetadata
 from adze.core.draft import Notice
 from adze.core.model import (
     Attempt,
@@ -23,16 +24,15 @@ from adze.core.model import (
     Workflow,
     WorkflowSpec,
 )
+from adze.core.model.step import KIND_FIELDS
 from adze.core.observed import Observed, Refusal
 from adze.core.planner import Plan
 from adze.core.pods import (
     ContainerState,
     ContainerStatus,
     Gate,
-    OwnerReference,
     Pod,
     PodCondition,
-    PodMetadata,
     PodSpec,
     Running,
     Terminated,
@@ -61,7 +61,7 @@ def _camel(fields: dict[str, Any]) -> dict[str, Any]:
 
 def step(name: str, **fields: Any) -> Step:
     """A step; fields as in Python (`start_timeout="5s"`), bounds checked as the API server would."""
-    if not fields.keys() & {"image", "script"}:
+    if not fields.keys() & {"image", *KIND_FIELDS}:
         fields["image"] = IMAGE
     return msgspec.convert({"name": name, **_camel(fields)}, Step)
 
@@ -349,6 +349,11 @@ class Drive:
         """The user changes cancel or suspend."""
         self.run = asking(self.run, **spec)
         return self.until_quiet()
+
+    def run_if(self, name: str) -> str:
+        """How a step's parents must have ended."""
+        frozen = revisions.of_run(self.run.status.revision or "", self.run.status.workflow_spec or {})
+        return frozen.nodes[name].step.run_if
 
     def step(self, name: str) -> StepStatus:
         """Status of a step."""

@@ -42,10 +42,10 @@ from adze.core.calls import (
     Say,
     WriteStatus,
 )
+from adze.core.carrier import Carrier
 from adze.core.model import Metadata, Run, RunSpec, Workflow
 from adze.core.observed import Observed, Refusal
 from adze.core.planner import Plan
-from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Revision
 from adze.core.slots import Slot, Want, attempt_holder, needed
@@ -84,6 +84,8 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
     if run.status.workflow_spec is None:
         if run.status.phase.final:
             return (yield from _let_go(run, observed, now))
+        if run.metadata.annotations.gate is not None and not run.spec.cancel:
+            return Pass()  # A child run with its gate on waits for the run that has created it.
         plan = yield from _begin(run, now)
         if plan is None:
             return Pass(again=True)
@@ -115,7 +117,7 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         yield from hands.do(plan)
         observed = replace(hands.observed, pods=hands.pods, refusals=hands.refusals)
         if plan.needs_pods:
-            (listed,) = yield [ListPods(run)]
+            (listed,) = yield [ListPods(run, revision.carriers)]
             if isinstance(listed, Problem):
                 return Pass(refusals=observed.refusals, again=True)
             observed = replace(observed, pods=listed, fresh=True)
@@ -211,7 +213,7 @@ class _Hands:
         self.policy = policy
         self.pods = dict(observed.pods)
         owner = run.metadata.uid
-        wanted = {attempt.pod for part in run.status.parts() if (attempt := part.open_attempt)}
+        wanted = {attempt.carrier for part in run.status.parts() if (attempt := part.open_attempt)}
         # What is refused counts only for a Pod that is wanted and isn't there.
         self.refusals = {
             pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not observed.pod(pod, owner)
@@ -227,7 +229,7 @@ class _Hands:
         manifests = yield from self._manifests(chores.create, plan)
         if manifests:
             answers = yield [CreatePod(self.run, manifest) for manifest in manifests.values()]
-            opening += yield from self._created(tuple(manifests), answers)
+            opening += yield from self._created({pod: one["kind"] for pod, one in manifests.items()}, answers)
         if opening:
             yield from self._open(opening, plan.wants)
         others: list[Call] = [DeletePod(pod) for pod in chores.delete]
@@ -236,7 +238,7 @@ class _Hands:
         others += [Say(self.run, notice) for notice in plan.notices]
         if others:
             answers = yield others
-            self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Pod)}
+            self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Carrier)}
             self.again |= _unsettled(answers)
         self.wake = _soonest(self.wake, chores.wake)
 
@@ -259,7 +261,7 @@ class _Hands:
         """The manifest of an attempt that an earlier pass, or another process, has claimed."""
         for part in self.run.status.parts():
             for attempt in part.attempts:
-                if attempt.pod == pod:
+                if attempt.carrier == pod:
                     node = self.revision.node(part.name)
                     steps = {step.name: step for step in self.run.status.steps}
                     given = planner.run_input(self.run, self.revision)
@@ -269,12 +271,12 @@ class _Hands:
         raise LookupError(pod)
 
     def _created(
-        self, names: Sequence[str], answers: Sequence[Any]
-    ) -> Generator[Sequence[Call], Sequence[Any], list[Pod]]:
+        self, kinds: Mapping[str, str], answers: Sequence[Any]
+    ) -> Generator[Sequence[Call], Sequence[Any], list[Carrier]]:
         """The Pods that stand for the claimed attempts: created now, or found under their name and ours."""
-        pods: list[Pod] = []
+        pods: list[Carrier] = []
         existing: list[str] = []
-        for name, answer in zip(names, answers, strict=True):
+        for name, answer in zip(kinds, answers, strict=True):
             if not isinstance(answer, Problem):
                 self.refusals.pop(name, None)
                 self.pods[name] = answer
@@ -284,7 +286,7 @@ class _Hands:
             else:
                 self._refused(name, answer)
         if existing:
-            answers = yield [ReadPod(self.run.metadata.namespace, name) for name in existing]
+            answers = yield [ReadPod(self.run.metadata.namespace, name, kinds[name]) for name in existing]
             for name, answer in zip(existing, answers, strict=True):
                 if isinstance(answer, Problem):
                     self.again = True
@@ -294,7 +296,9 @@ class _Hands:
                     if answer.deleting:
                         self.again = True
                 else:
-                    self._refused(name, Problem(Failure.REFUSED, "NameCollision", f"Pod {name} belongs to another"))
+                    self._refused(
+                        name, Problem(Failure.REFUSED, "NameCollision", f"{kinds[name]} {name} belongs to another")
+                    )
         return pods
 
     def _refused(self, pod: str, problem: Problem) -> None:
@@ -316,10 +320,10 @@ class _Hands:
         self.wake = _soonest(self.wake, self.refusals[pod].retry_at)
         self.replan |= before is None or before.reason != problem.reason
 
-    def _open(self, pods: Sequence[Pod], wants: Sequence[Want]) -> Generator[Sequence[Call], Sequence[Any], None]:
+    def _open(self, pods: Sequence[Carrier], wants: Sequence[Want]) -> Generator[Sequence[Call], Sequence[Any], None]:
         """One read for all Pods of a wave, and one for each slot that they need, made after each Pod was seen."""
         holders = {
-            attempt.pod: attempt_holder(part.name, attempt.number)
+            attempt.carrier: attempt_holder(part.name, attempt.number)
             for part in self.run.status.parts()
             for attempt in part.attempts
         }
@@ -345,7 +349,8 @@ class _Hands:
         if allowed:
             answers = yield [OpenGate(pod) for pod in allowed]
             self.pods |= {answer.name: answer for answer in answers if not isinstance(answer, Problem)}
-            self.again |= any(isinstance(answer, Problem) for answer in answers)
+            # An opened Job that its queue holds back sends no further news of itself.
+            self.again |= any(isinstance(answer, Problem) or bool(answer.waiting()) for answer in answers)
 
 
 def _stands(asked: Mapping[str, Slot], read: Slot) -> bool:
@@ -353,7 +358,7 @@ def _stands(asked: Mapping[str, Slot], read: Slot) -> bool:
     return read.metadata.uid == asked[read.metadata.name].metadata.uid and not read.marked
 
 
-def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], slots: Sequence[Slot] = ()) -> Steps:
+def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Carrier], slots: Sequence[Slot] = ()) -> Steps:
     """Let go of Pods and slots whose run is gone or going, once a quorum GET has said so.
 
     Without a `name` no Pod has an owner any more: the run was deleted with `--cascade=orphan`. Such Pods may run on.

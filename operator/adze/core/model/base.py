@@ -80,6 +80,8 @@ class Annotations(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str = msgspec.field(default="", name=names.TIME_ZONE)
     scheduled_time: str = msgspec.field(default="", name=names.SCHEDULED_TIME)
     run: str = msgspec.field(default="", name=names.RUN)
+    gate: str | None = msgspec.field(default=None, name=names.GATE)
+    ancestors: str = msgspec.field(default="", name=names.ANCESTORS)
 
 
 class Metadata(Record, frozen=True, kw_only=True):
