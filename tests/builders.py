@@ -13,6 +13,7 @@ from adze.core.carrier import OwnerReference, PodMetadata
 from adze.core.draft import Notice
 from adze.core.model import (
     Attempt,
+    Event,
     ItemsStatus,
     Metadata,
     Phase,
@@ -226,6 +227,7 @@ class Drive:
         self.pods: dict[str, Pod] = {}
         self.refusals: dict[str, Refusal] = {}
         self.vanished: set[str] = set()
+        self.events: list[Event] = []
         self.created: list[str] = []
         self.notices: list[Notice] = []
         self.writes = 0
@@ -266,7 +268,8 @@ class Drive:
         return planner.plan(self.run, frozen, self._observed(fresh), self.now, POLICY)
 
     def _observed(self, fresh: bool = False) -> Observed:
-        return Observed(dict(self.pods), fresh, frozenset(self.vanished), dict(self.refusals), self.pages)
+        pods, vanished = dict(self.pods), frozenset(self.vanished)
+        return Observed(pods, fresh, vanished, dict(self.refusals), self.pages, events=tuple(self.events))
 
     def _write(self, plan: Plan) -> None:
         assert not self.run.status.phase.final, "a terminal run never changes"

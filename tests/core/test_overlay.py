@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adze.core import crd, kinds, manifest, overlay
+from adze.core import crd, kinds, manifest, overlay, planner
 from adze.core import revision as revisions
+from adze.core.calls import WriteStatus
 from adze.core.model import Attempt, Step, StepStatus
+from adze.core.observed import Observed
 from adze.core.policy import Policy
 from adze.core.values import Values
-from tests.builders import POLICY, Drive, bare_step, run, step, workflow
+from tests.builders import NOW, POLICY, Drive, bare_step, run, step, workflow
+from tests.core.dialogue import reconcile
 from tests.core.test_revision_problems import problems
 
 NAMED = st.lists(
@@ -201,3 +204,16 @@ def test_a_step_with_a_forbidden_account_fails_before_it_has_a_pod() -> None:
     drive = Drive(workflow(step("a", pod={"spec": {"serviceAccountName": "admin"}}, retries=3))).until_quiet()
     assert (drive.step("a").phase, drive.step("a").reason) == ("Failed", "Forbidden")
     assert drive.created == []
+
+
+def test_rules_that_change_after_the_claim_end_the_attempt() -> None:
+    new = run(workflow(step("a", pod={"spec": {"serviceAccountName": "builder"}}, retries=3)))
+    begun = msgspec.structs.replace(new, status=planner.begin(new, None, NOW).status)
+    frozen = revisions.of_run(begun.status.revision or "", begun.status.workflow_spec or {})
+    plan = planner.plan(begun, frozen, Observed(), NOW, Policy(service_accounts=("builder",)))
+    assert plan.status is not None
+    talk = reconcile(msgspec.structs.replace(begun, status=plan.status))
+    assert talk.kinds == ["ListPods"], "a Pod may be there that was made under the old rules"
+    talk.answer({})
+    (status,) = talk.call(WriteStatus).status.steps
+    assert (status.phase, status.reason, len(status.attempts)) == ("Failed", "Forbidden", 1)

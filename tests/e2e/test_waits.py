@@ -137,3 +137,48 @@ def test_a_wait_that_makes_no_sense(kube: Kube, fields: Object, message: str) ->
     status = kube.ended("r", timeout=15)
     assert status["reason"] == "InvalidWorkflow"
     assert message in status["message"]
+
+
+def event(name: str, kind: str, **data: object) -> Object:
+    """A WorkflowEvent."""
+    return {
+        "apiVersion": "adze.dev/v1alpha1",
+        "kind": "WorkflowEvent",
+        "metadata": {"name": name},
+        "spec": {"source": "/test", "id": name, "type": kind, "data": data},
+    }
+
+
+PAID = {"event": "order:paid", "filter": "event.data.order == input.order"}
+
+
+def test_an_event_resumes_a_run(kube: Kube) -> None:
+    use = {
+        "name": "ship",
+        "parents": ["paid"],
+        **shell('echo "{\\"sum\\": $SUM}" > $ADZE_OUTPUT'),
+        "env": [{"name": "SUM", "value": "${steps.paid.output.data.sum}"}],
+    }
+    kube.apply(run("r", {"name": "paid", "waitFor": PAID}, use, spec={"input": {"order": "o-1"}}))
+    kube.step("r", "paid", lambda step: step.get("reason") == "WaitingForEvent", 20)
+    kube.apply(event("e1", "order:paid", order="o-2", sum=1), event("e2", "order:sent", order="o-1", sum=2))
+    kube.apply(event("e3", "order:paid", order="o-1", sum=3))
+    status = kube.ended("r")
+    assert status["phase"] == "Succeeded"
+    assert steps(status)["ship"]["output"] == {"sum": 3}
+    assert steps(status)["paid"]["output"]["id"] == "e3"
+    assert "pod" not in steps(status)["paid"]["attempts"][0]
+
+
+def test_an_event_that_came_before_the_step_counts(kube: Kube) -> None:
+    first = {"name": "first", **shell("sleep 4")}
+    paid = {"name": "paid", "parents": ["first"], "waitFor": PAID, "timeout": "20s"}
+    kube.apply(run("r", first, paid, spec={"input": {"order": "o-1"}}))
+    kube.step("r", "first", lambda step: step["phase"] == "Running")
+    kube.apply(event("e", "order:paid", order="o-1"))
+    assert kube.ended("r")["phase"] == "Succeeded"
+
+
+def test_an_event_that_does_not_come(kube: Kube) -> None:
+    kube.apply(run("r", {"name": "paid", "waitFor": PAID, "timeout": "2s"}, spec={"input": {"order": "o-1"}}))
+    assert steps(kube.ended("r", timeout=30))["paid"]["reason"] == "Timeout"

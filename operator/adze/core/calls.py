@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any
 
 from adze.core.carrier import Carrier
-from adze.core.draft import Notice
+from adze.core.draft import Awaited, Notice
 from adze.core.model import Lease, Run, RunStatus, Workflow, WorkflowStatus
 from adze.core.slots import Slot
 
@@ -41,6 +41,14 @@ class ListPods:
 
     run: Run
     kinds: frozenset[str] = frozenset({"Pod"})
+
+
+@dataclass(frozen=True, slots=True)
+class ListEvents:
+    """Quorum LIST of the events in the run's namespace that one of `awaits` means: list of Event."""
+
+    run: Run
+    awaits: tuple[Awaited, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +212,7 @@ Call = (
     | ReadWorkflow
     | WriteStatus
     | ListPods
+    | ListEvents
     | CreatePod
     | ReadPod
     | CreatePage

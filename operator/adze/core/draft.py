@@ -6,10 +6,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adze.core import fanout, names, values, verdict
+from adze.core import events, fanout, names, values, verdict
 from adze.core.carrier import Carrier
 from adze.core.fanout import Fan
-from adze.core.model import Attempt, ItemStatus, Run, StepStatus
+from adze.core.model import Attempt, Event, ItemStatus, Run, StepStatus
 from adze.core.observed import Observed
 from adze.core.policy import Policy
 from adze.core.revision import Node, Revision, Stage
@@ -65,6 +65,19 @@ class Notice:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """Events that a step waits for: their type, and since when they count."""
+
+    pattern: str
+    since: datetime
+
+    def means(self, event: Event) -> bool:
+        """Whether this is one of them, but for the step's filter."""
+        created = event.metadata.creation_timestamp
+        return events.matches(self.pattern, event.spec.type) and created is not None and created >= self.since
+
+
 @dataclass(slots=True)
 class Draft:
     """Rules read and change this; nothing outside it changes. One draft lives for one plan."""
@@ -83,6 +96,7 @@ class Draft:
     firm: bool = False
     ripe: datetime | None = None
     needs_pods: bool = False
+    awaits: list[Awaited] = field(default_factory=list)
     outputs_size: int | None = None
     fans: dict[str, Fan] = field(default_factory=dict)
     wants: list[Want] = field(default_factory=list)
@@ -218,7 +232,7 @@ class Draft:
 WITHDRAWN = frozenset(
     {
         *(*verdict.EARLY, verdict.DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"),
-        *("PodRejected", "JobRejected", "RunRejected", "NameCollision", "PodLost"),
+        *("PodRejected", "JobRejected", "RunRejected", "Forbidden", "NameCollision", "PodLost"),
     }
 )
 """Reasons of attempts that weren't read from an ended Pod: we ended them, or saw no Pod where another may see one."""

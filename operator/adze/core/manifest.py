@@ -37,13 +37,14 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
     if isinstance(kind, kinds.InPod):
         return _pod(kind, run, node, attempt, values, policy)
     assert isinstance(kind, kinds.ByObject)
+    in_pods = kind.resource == "Job"
     # What becomes part of a Pod is text for the kubelet; what becomes a child's input keeps its types.
-    texts = node.texts.texts(values, _unexpanded) if kind.field == "job" else node.texts.render(values)
+    texts = node.texts.texts(values, _unexpanded) if in_pods else node.texts.render(values)
     frame = kinds.Frame(
         run=run,
         metadata=_metadata(run, node, attempt),
-        context=_fitting(node, attempt, values, {}),
-        volume=_files(("context.json",), _pages(node, values)),
+        context=_fitting(node, attempt, values, {}) if in_pods else "",
+        volume=_files(("context.json",), _pages(node, values)) if in_pods else {},
         env=_own_env(run, node, attempt),
     )
     return kind.build(node.step, texts, frame)

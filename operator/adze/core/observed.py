@@ -1,11 +1,12 @@
 """What a plan is made from besides the run itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from adze.core.carrier import Carrier
+from adze.core.model import Event
 from adze.core.revision import Revision
 from adze.core.slots import Dismissal, Slot, Wait
 
@@ -31,6 +32,7 @@ class Observed:
     outputs, by name, that a plan has asked for; None is one that is gone.
     `slots` are the Leases that bear the run's name; `granted` are the holders that may rely on theirs; `waits` tells
     why others have none yet. `live` is the run's Workflow as it is now, whose limits count.
+    `events` are those that a plan has asked for.
     """
 
     pods: Mapping[str, Carrier] = field(default_factory=dict)
@@ -43,6 +45,7 @@ class Observed:
     waits: Mapping[str, Wait] = field(default_factory=dict)
     dismissal: Dismissal | None = None
     live: Revision | None = None
+    events: Sequence[Event] = ()
 
     def pod(self, name: str, owner: str) -> Carrier | None:
         """The Pod of that name if the run with the UID `owner` controls it; somebody else's is nobody's attempt."""

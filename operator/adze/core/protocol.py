@@ -12,11 +12,11 @@ order of the batches is the safety argument (docs/adr/0003-step-protocol.md):
 6. A run ends by withdrawing its claims, then listing and deleting its Pods, then the final write.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -30,10 +30,10 @@ from adze.core.calls import (
     DeleteRun,
     Failure,
     FreeSlot,
+    ListEvents,
     ListPods,
     OpenGate,
     Problem,
-    ReadPage,
     ReadPod,
     ReadRun,
     ReadSlot,
@@ -43,24 +43,25 @@ from adze.core.calls import (
     WriteStatus,
 )
 from adze.core.carrier import Carrier
+from adze.core.draft import Awaited
+from adze.core.kinds import Impossible
 from adze.core.model import Metadata, Run, RunSpec, Workflow
 from adze.core.observed import Observed, Refusal
+from adze.core.pages import with_pages
 from adze.core.planner import Plan
 from adze.core.policy import Policy
 from adze.core.revision import Revision
 from adze.core.slots import Slot, Want, attempt_holder, needed
-from adze.core.values import PagesNeeded, Values
-
-T = TypeVar("T")
+from adze.core.values import Values
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass leaves behind: when to look again, creates that were refused, the slots wanted (None: as before).
+    """What a pass leaves behind: when to look again, creates that were refused, slots wanted, events waited for.
 
     `again` asks for another pass because a call got a conflict or an unknown answer: soon, and later each time in a
     row (`backoff.again`). The watch brings the newer object, normally sooner. `rest` is how long to wait before the
-    next pass, whatever asks for it.
+    next pass, whatever asks for it. `wants` and `awaits` are None where nothing was learnt about that.
     """
 
     wake: datetime | None = None
@@ -68,6 +69,7 @@ class Pass:
     again: bool = False
     wants: tuple[Want, ...] | None = None
     rest: timedelta = timedelta(0)
+    awaits: frozenset[str] | None = None
 
 
 Steps = Generator[Sequence[Call], Sequence[Any], Pass]
@@ -94,9 +96,10 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         # The frozen workflow and the first claims go out in one write.
         begun = msgspec.structs.replace(run, status=plan.status)
     revision = revisions.of_run(begun.status.revision or "", begun.status.workflow_spec or {})
+    events: frozenset[Awaited] = frozenset()
     for _ in range(MAX_ROUNDS):
         asked = partial(planner.plan, begun, revision, now=now, policy=policy)
-        planned, observed = yield from _with_pages(run, observed, asked)
+        planned, observed = yield from with_pages(run, observed, asked)
         if planned is None:
             return Pass(refusals=observed.refusals, again=True)
         plan = planned
@@ -121,11 +124,18 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
             if isinstance(listed, Problem):
                 return Pass(refusals=observed.refusals, again=True)
             observed = replace(observed, pods=listed, fresh=True)
+        elif not events.issuperset(plan.awaits):
+            events = frozenset(plan.awaits)
+            (found,) = yield [ListEvents(run, plan.awaits)]
+            if isinstance(found, Problem):
+                return Pass(refusals=observed.refusals, again=True)
+            observed = replace(observed, events=found)
         elif not hands.replan and not (plan.status and plan.status.phase.final):
             wake = _soonest(plan.wake, hands.wake)
             # A run that has more to claim at once doesn't rest.
             rest = fanout.rest(run.status) if wake is None or wake > now else timedelta(0)
-            return Pass(wake, observed.refusals, hands.again, plan.wants, rest)
+            awaits = frozenset(awaited.pattern for awaited in plan.awaits)
+            return Pass(wake, observed.refusals, hands.again, plan.wants, rest, awaits)
     return Pass(now, observed.refusals)
 
 
@@ -140,24 +150,6 @@ def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], 
         else:
             workflow = answer
     return (yield from keys.settle(run, planner.begin(run, workflow, now), now))
-
-
-def _with_pages(
-    run: Run, observed: Observed, ask: Callable[[Observed], T]
-) -> Generator[Sequence[Call], Sequence[Any], tuple[T | None, Observed]]:
-    """What `ask` answers once the pages of outputs that it needs have been read; None if one can't be read now."""
-    while True:
-        try:
-            return ask(observed), observed
-        except PagesNeeded as lacking:
-            names = list(lacking.names)
-        answers = yield [ReadPage(run.metadata.namespace, name) for name in names]
-        pages = dict(observed.pages)
-        for name, answer in zip(names, answers, strict=True):
-            if isinstance(answer, Problem) and answer.failure is not Failure.NOT_FOUND:
-                return None, observed
-            pages[name] = None if isinstance(answer, Problem) else answer
-        observed = replace(observed, pages=pages)
 
 
 def _let_go(run: Run, observed: Observed, now: datetime) -> Steps:
@@ -245,12 +237,19 @@ class _Hands:
     def _manifests(
         self, pods: Sequence[str], plan: Plan
     ) -> Generator[Sequence[Call], Sequence[Any], dict[str, dict[str, Any]]]:
-        """The manifests by Pod; without those that can't be made before something has been read."""
+        """The manifests by Pod, without those that can't be made before something has been read.
+
+        One that can't be made any more, as the installation's rules have changed, is refused.
+        """
         made = {}
         for pod in pods:
             known = plan.manifests.get(pod)
-            if known is None:
-                known, self.observed = yield from _with_pages(self.run, self.observed, partial(self._manifest, pod))
+            try:
+                if known is None:
+                    known, self.observed = yield from with_pages(self.run, self.observed, partial(self._manifest, pod))
+            except Impossible as error:
+                self._refused(pod, Problem(Failure.REFUSED, error.reason, str(error)))
+                continue
             if known is None:
                 self.again = True
             else:

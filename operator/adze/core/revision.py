@@ -12,6 +12,7 @@ import msgspec
 from adze.core import dag, events, expressions, kinds, names, overlay, schema
 from adze.core.expressions import BOOL, INT, OBJECT, OBJECTS, STRING, Program, Scope, Template
 from adze.core.model import Backoff, Defaults, RunIf, Step, WorkflowSpec
+from adze.core.model.base import camel
 from adze.core.pieces import Pieces, Problem
 from adze.core.schema import Validator
 from adze.core.slots import Entry
@@ -74,6 +75,7 @@ class Node:
     retry_when: Program | None
     texts: Template
     output: Validator | None
+    filter: Program | None
     backoff: Backoff
     timeout: timedelta | None
     start_timeout: timedelta
@@ -238,7 +240,7 @@ class _Compiler(Pieces):
         field = place(step, stage)
         for name in sorted(kinds.of(step).without):
             if getattr(step, name) not in (None, ()):
-                self.complain(f"{field}.{_camel(name)}", f"a step with {kinds.name(step)} can't have it")
+                self.complain(f"{field}.{camel(name)}", f"a step with {camel(kinds.name(step))} can't have it")
         step = self.merged(step)
         if kinds.name(step) == "image" and not step.image:
             self.complain(f"{field}.image", "a container step needs an image, here or in spec.defaults")
@@ -264,6 +266,7 @@ class _Compiler(Pieces):
             retry_when=self.program(step.retry_when, RETRY_SCOPE, f"{field}.retryWhen", BOOL),
             texts=self.template(texts, scope, field),
             output=self.validator(step.output, f"{field}.output"),
+            filter=self.filter(step, scope, field),
             backoff=backoff,
             timeout=timeout if timeout or stage is Stage.GRAPH or step.sleep else CLEANUP_TIMEOUT,
             start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or _start_timeout(kind, stage),
@@ -278,6 +281,14 @@ class _Compiler(Pieces):
             self.complain(field, f"must give a list, not {for_each.compiled.return_type().name().lower()}")
             return around
         return Scope({**around.variables, "item": kind, "index": INT}, self.names)
+
+    def filter(self, step: Step, scope: Scope, field: str) -> Program | None:
+        """What an event is held against; it reads whatever the step sees, too."""
+        if step.wait_for is None:
+            return None
+        self.duration(step.wait_for.lookback, f"{field}.waitFor.lookback")
+        both = Scope({**scope.variables, **events.SCOPE.variables}, self.names)
+        return self.program(step.wait_for.filter, both, f"{field}.waitFor.filter", BOOL)
 
     def texts(self, kind: kinds.Kind, step: Step, field: str) -> dict[str, Any]:
         """What holds `${…}`; a job's are unknown where its Pods are wrong, which has been told."""
@@ -330,8 +341,3 @@ class _Compiler(Pieces):
 def _start_timeout(kind: kinds.Kind, stage: Stage) -> timedelta:
     """A Job may stand in a queue, and a child run in its own, for as long as the run's timeout lets it."""
     return START_TIMEOUT if isinstance(kind, kinds.InPod) or stage is not Stage.GRAPH else FOREVER
-
-
-def _camel(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(word.title() for word in tail)

@@ -41,6 +41,7 @@ class Api:
             calls.ReadRun: lambda call: self.run,
             calls.ReadWorkflow: lambda call: self.workflows.get(call.name, NOT_FOUND),
             calls.WriteStatus: self._write_status,
+            calls.ListEvents: lambda call: [],
             calls.ListPods: lambda call: dict(self.pods),
             calls.CreatePod: self._create_pod,
             calls.ReadPod: lambda call: self.pods.get(call.name, NOT_FOUND),

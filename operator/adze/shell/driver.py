@@ -12,10 +12,11 @@ import structlog
 from adze.core import calls, names
 from adze.core.calls import Failure, Problem
 from adze.core.carrier import Carrier
-from adze.core.model import API_VERSION, LEASE_API_VERSION, Lease, Run, Workflow
+from adze.core.model import API_VERSION, LEASE_API_VERSION, Event, Lease, Run, Workflow
 from adze.core.slots import Slot
 from adze.shell import carriers
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource, selector
+from adze.shell.lists import pages
 
 log = structlog.get_logger()
 
@@ -38,6 +39,7 @@ class _ConfigMap(msgspec.Struct):
 
 _page = msgspec.json.Decoder(_ConfigMap).decode
 _outputs = msgspec.json.Decoder(dict[str, Any]).decode
+_event = msgspec.json.Decoder(Event).decode
 
 MAX_EVENTS = 1000
 """Kubernetes Events that may wait to be posted; further ones are dropped, since the status says the same."""
@@ -55,6 +57,7 @@ class Driver:
             calls.ReadWorkflow: self._read_workflow,
             calls.WriteStatus: self._write_status,
             calls.ListPods: self._list_pods,
+            calls.ListEvents: self._list_events,
             calls.CreatePod: self._create_pod,
             calls.ReadPod: self._read_pod,
             calls.CreatePage: self._create_page,
@@ -107,6 +110,14 @@ class Driver:
         for kind in sorted(call.kinds):
             answer = await self._cluster.call("GET", carriers.path(kind, metadata.namespace), labelSelector=labels)
             found |= {carrier.name: carrier for carrier in carriers.decode_list(kind, answer)}
+        return found
+
+    async def _list_events(self, call: calls.ListEvents) -> list[Event]:
+        """In pages, of which only what may count is kept."""
+        path, found = resource(API_VERSION, call.run.metadata.namespace, "workflowevents"), list[Event]()
+        async for page in pages(self._cluster, path):
+            listed = map(_event, page.items)
+            found += [event for event in listed if any(awaited.means(event) for awaited in call.awaits)]
         return found
 
     async def _create_pod(self, call: calls.CreatePod) -> Carrier | Problem:

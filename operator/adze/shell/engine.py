@@ -23,6 +23,7 @@ from adze.core.queues import Queues
 from adze.core.revision import InvalidWorkflow, Revision
 from adze.core.slots import Slot
 from adze.shell import metrics
+from adze.shell.listeners import Listeners
 from adze.shell.outside import Driver, drive, utcnow
 
 log = structlog.get_logger()
@@ -56,6 +57,7 @@ class Engine:
         self._pods: dict[str, dict[str, Carrier]] = defaultdict(dict)
         self._vanished: dict[str, set[str]] = defaultdict(set)
         self._refusals: dict[str, dict[str, Refusal]] = {}
+        self._listeners = Listeners()
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._dirty: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -128,6 +130,7 @@ class Engine:
         self._vanished.pop(uid, None)
         self._refusals.pop(uid, None)
         self._queues.forget(run)
+        self._listeners.forget(uid)
         self.look(uid)
         self._look_at_queues(run.metadata.namespace)
 
@@ -163,6 +166,11 @@ class Engine:
     def _look_at_queues(self, namespace: str) -> None:
         if self._queues.busy(namespace) and not self._unheard:
             self.look(f"{QUEUES}{namespace}")
+
+    def see_event(self, namespace: str, kind: str) -> None:
+        """An event of that type has come: runs that wait for such a one need a look."""
+        for uid in self._listeners.of(namespace, kind):
+            self.look(uid)
 
     def see_pod(self, old: Carrier | None, new: Carrier | None) -> None:
         """A difference among the Pods, as the watch tells it; what is known already is no news."""
@@ -270,6 +278,8 @@ class Engine:
             if run and result.wants is not None:
                 self._queues.ask(run, result.wants)
                 self._look_at_queues(run.metadata.namespace)
+            if run and self._listeners.listen(uid, run.metadata.namespace, result.awaits):
+                self.look(uid)
         await self._enforce_retention(uid)
         return result.rest if result else timedelta(0)
 

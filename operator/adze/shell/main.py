@@ -93,7 +93,7 @@ class Operator:
                 Watch(self.cluster, runs, "", Run, _identity, self._see_run),
                 Watch(self.cluster, leases, selector({names.SLOTS: None}), Slot, _identity, self.engine.see_slot),
             ]
-            event_watches.append(Watch(self.cluster, events, "", Sight, _identity, self.events.see))
+            event_watches.append(Watch(self.cluster, events, "", Sight, _identity, self._see_event))
         if self.settings.gateway_port:
             await self._serve(credentials, self.events)
         self.probes = await probes.serve_probes(self.settings.port, self.ready)
@@ -118,6 +118,12 @@ class Operator:
         webhooks = Webhooks(self.gateway_cluster) if self.settings.gateway_webhooks else None
         self.gateway = Gateway(self.gateway_cluster, self.settings.namespaces, events.backlog, webhooks)
         await self.gateway.start(self.settings.gateway_port)
+
+    def _see_event(self, old: Sight | None, new: Sight | None) -> None:
+        assert self.events is not None and self.engine is not None
+        self.events.see(old, new)
+        if new and old is None:
+            self.engine.see_event(new.metadata.namespace, new.spec.type)
 
     async def _work(self) -> None:
         assert self.engine is not None and self.schedules is not None and self.cluster is not None

@@ -4,8 +4,20 @@ To add one: a file beside these, its optional field in `model.Step`, and its lin
 """
 
 from adze.core import overlay
-from adze.core.kinds import approval, container, job, script, sleep, workflow
-from adze.core.kinds.base import RETRY_FIELDS, ByObject, Content, Done, Frame, Impossible, InPod, Kind, Waiting, Waits
+from adze.core.kinds import approval, container, job, script, sleep, wait_for, workflow
+from adze.core.kinds.base import (
+    RETRY_FIELDS,
+    ByObject,
+    Content,
+    Done,
+    Frame,
+    Impossible,
+    InPod,
+    Kind,
+    View,
+    Waiting,
+    Waits,
+)
 from adze.core.model import PodOverlay, Step
 from adze.core.model.pod import JobPod
 from adze.core.policy import Policy
@@ -16,6 +28,7 @@ KINDS: dict[str, Kind] = {
     "workflow": workflow.KIND,
     "sleep": sleep.KIND,
     "approval": approval.KIND,
+    "wait_for": wait_for.KIND,
     "image": container.KIND,
 }
 """The field of a step that chooses the kind, and the kind. A step with none of them takes the default image."""
@@ -31,6 +44,7 @@ __all__ = [
     "Impossible",
     "InPod",
     "Kind",
+    "View",
     "Waiting",
     "Waits",
     "forbidden",

@@ -4,12 +4,10 @@ A decision is an entry in the run's `spec.approvals`. Its `by` is compared with 
 chart's ValidatingAdmissionPolicy, since an operator can't know who wrote a field (docs/adr/0019-approvals.md).
 """
 
-from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
-from adze.core.kinds.base import Done, Waiting, Waits
-from adze.core.model import Approval, Decision, Run, Step
+from adze.core.kinds.base import Done, View, Waiting, Waits
+from adze.core.model import Approval, Decision, Step
 
 
 def _texts(step: Step) -> dict[str, Any]:
@@ -17,14 +15,14 @@ def _texts(step: Step) -> dict[str, Any]:
     return {"approval": {"message": step.approval.message}}
 
 
-def _look(step: Step, texts: Mapping[str, Any], run: Run, _start: datetime, _now: datetime) -> Waiting | Done:
+def _look(view: View) -> Waiting | Done:
     """The first decision of somebody who may decide counts."""
-    assert step.approval is not None
-    approvers = step.approval.approvers
-    decisions = [one for one in run.spec.approvals if one.step == step.name]
+    assert view.step.approval is not None
+    approvers = view.step.approval.approvers
+    decisions = [one for one in view.run.spec.approvals if one.step == view.step.name]
     valid = next((one for one in decisions if not approvers or one.by in approvers), None)
     if valid is None:
-        return Waiting("WaitingForApproval", _request(str(texts["approval"]["message"]), approvers, decisions))
+        return Waiting("WaitingForApproval", _request(str(view.texts["approval"]["message"]), approvers, decisions))
     note = f": {valid.message}" if valid.message else ""
     if valid.decision is Decision.DENIED:
         return Done("Denied", f"denied by {valid.by}{note}")

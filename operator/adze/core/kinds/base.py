@@ -5,13 +5,13 @@
 `Waits`    by nothing: the attempt ends by time or by somebody's decision, and costs no object
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from adze.core import overlay
-from adze.core.model import Run, Step
+from adze.core.model import Event, Run, Step
 from adze.core.policy import Policy
 
 POD_FIELDS = frozenset({"image_pull_policy", "env", "env_from", "resources", "pod"})
@@ -50,6 +50,21 @@ class Impossible(ValueError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a wait is judged by: the step, its texts filled in, the run, the attempt's start, now, and events."""
+
+    step: Step
+    texts: Mapping[str, Any]
+    run: Run
+    start: datetime
+    now: datetime
+    events: Sequence[Event] = ()
+    """Those that the step waits for, but for its filter."""
+    holds: Callable[[Event], bool] = lambda _: True
+    """Whether the step's filter holds for an event; ExpressionError if it can't be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +129,9 @@ class ByObject:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """`look` says from the step, its texts, the run, the attempt's start and now whether the wait has ended."""
+    """`look` says whether the wait has ended."""
 
-    look: Callable[[Step, Mapping[str, Any], Run, datetime, datetime], Waiting | Done]
+    look: Callable[[View], Waiting | Done]
     texts: Callable[[Step], dict[str, Any]] = no_texts
     problems: Callable[[Step], Iterator[tuple[str, str]]] = no_problems
     without: frozenset[str] = POD_FIELDS | RETRY_FIELDS

@@ -1,12 +1,11 @@
 """The sleep step: time goes by, and nothing is paid for it."""
 
-from collections.abc import Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator
 from typing import Any
 
 from adze.core import duration
-from adze.core.kinds.base import Done, Waiting, Waits
-from adze.core.model import Run, Step
+from adze.core.kinds.base import Done, View, Waiting, Waits
+from adze.core.model import Step
 
 
 def _texts(step: Step) -> dict[str, Any]:
@@ -14,12 +13,12 @@ def _texts(step: Step) -> dict[str, Any]:
     return {"sleep": {"duration": step.sleep.duration}}
 
 
-def _look(_step: Step, texts: Mapping[str, Any], _run: Run, start: datetime, now: datetime) -> Waiting | Done:
+def _look(view: View) -> Waiting | Done:
     try:
-        end = start + duration.parse(str(texts["sleep"]["duration"]))
+        end = view.start + duration.parse(str(view.texts["sleep"]["duration"]))
     except ValueError as error:
         return Done("InvalidDuration", f"sleep.duration: {error}")
-    return Done() if now >= end else Waiting("Sleeping", f"until {end:%Y-%m-%dT%H:%M:%SZ}", end)
+    return Done() if view.now >= end else Waiting("Sleeping", f"until {end:%Y-%m-%dT%H:%M:%SZ}", end)
 
 
 def _problems(step: Step) -> Iterator[tuple[str, str]]:

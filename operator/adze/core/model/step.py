@@ -14,6 +14,7 @@ from adze.core.model.base import (
     PullPolicy,
     Record,
     Text,
+    camel,
     doc,
     rule,
 )
@@ -137,11 +138,31 @@ class WorkflowCall(Record, frozen=True, kw_only=True):
     input: Annotated[dict[str, Any], doc("The child's input; ${…} holds CEL.", **FREE)] | None = None
 
 
-KIND_FIELDS = ("script", "job", "workflow", "sleep", "approval")
+class WaitFor(Record, frozen=True, kw_only=True):
+    """A wait for an event. It costs no Pod."""
+
+    event: Annotated[
+        str,
+        doc(
+            "Type of the event; a * at the end stands for anything.",
+            pattern=r"^[^*\s]*\*?$",
+            min_length=1,
+            max_length=256,
+        ),
+    ]
+    filter: Annotated[Expression, doc("CEL over event, and over what the step sees; it must give true.")] | None = None
+    lookback: (
+        Annotated[Duration, doc("How long before the step's start the event may have come. Default: the run's start.")]
+        | None
+    ) = None
+
+
+KIND_FIELDS = ("script", "job", "workflow", "sleep", "approval", "wait_for")
+_SHOWN = [camel(field) for field in KIND_FIELDS]
 ONE_KIND = rule(
-    f"[{', '.join(f'has(self.{field})' for field in KIND_FIELDS)}, "
+    f"[{', '.join(f'has(self.{field})' for field in _SHOWN)}, "
     "has(self.image) || has(self.command) || has(self.args)].filter(one, one).size() == 1",
-    f"a step must have exactly one kind: {', '.join(KIND_FIELDS)}, or a container (image, command, args)",
+    f"a step must have exactly one kind: {', '.join(_SHOWN)}, or a container (image, command, args)",
 )
 ITEMS_ONLY = rule(
     "has(self.forEach) || !(has(self.maxParallel) || has(self.failurePolicy))",
@@ -193,6 +214,7 @@ class Step(Defaults, frozen=True, kw_only=True):
     workflow: Annotated[WorkflowCall, doc("A run of another Workflow.")] | None = None
     sleep: Annotated[Sleep, doc("A wait for time to go by.")] | None = None
     approval: Annotated[ApprovalRequest, doc("A wait for somebody's decision.")] | None = None
+    wait_for: Annotated[WaitFor, doc("A wait for an event.")] | None = None
     output: (
         Annotated[dict[str, Any], doc("JSON Schema of the output; an attempt whose output breaks it fails.", **FREE)]
         | None

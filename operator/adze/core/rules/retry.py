@@ -13,7 +13,7 @@ from adze.core.values import attempt_values
 INFRASTRUCTURE_BUDGET = 10
 """Attempts of a step that may be lost to eviction, preemption or nodes before it fails."""
 INFRASTRUCTURE_BACKOFF = Backoff(base="1s", max="1m")
-LASTING = frozenset({"PodRejected", "JobRejected", "RunRejected", "NameCollision", "InvalidImageName"})
+LASTING = frozenset({"PodRejected", "JobRejected", "RunRejected", "Forbidden", "NameCollision", "InvalidImageName"})
 """Failures that another attempt would repeat."""
 
 
