@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from adze.core.groups import Choice, Demand, Group, Key, Known
 from adze.core.meter import Meter
-from adze.core.model import Run, version
+from adze.core.model import Lease, Run, version
 from adze.core.slots import RUN, Dismissal, Need, Slot, Wait, Want, claimed
 from adze.core.strategies import STRATEGIES, Line, Member
 
@@ -107,9 +107,11 @@ class Queues:
         self._dirty[meta.namespace].add(slot.group)
         self.meter.touch(meta.namespace)
 
-    def hear(self, answer: Slot) -> None:
-        """A slot as a call's answer shows it, which may come after the news of the slot's end."""
-        if answer.metadata.uid not in self._gone:
+    def hear(self, answer: Slot | Lease) -> None:
+        """A slot, which may come after the news of its end, or an allowance, as a call's answer shows it."""
+        if isinstance(answer, Lease):
+            self.meter.hear(answer)
+        elif answer.metadata.uid not in self._gone:
             self.see(None, answer)
 
     def known(self, namespace: str, group: str | None) -> Known:

@@ -9,6 +9,7 @@ import msgspec
 
 from adze.core import calls, names
 from adze.core.calls import Failure, Problem
+from adze.core.carrier import Carrier
 from adze.core.model import Run, Workflow
 from adze.core.pods import Pod
 from adze.local.leases import Leases
@@ -41,8 +42,11 @@ class Api:
             calls.ReadRun: lambda call: self.run,
             calls.ReadWorkflow: lambda call: self.workflows.get(call.name, NOT_FOUND),
             calls.WriteStatus: self._write_status,
+            calls.ListEvents: lambda call: [],
             calls.ListPods: lambda call: dict(self.pods),
             calls.CreatePod: self._create_pod,
+            calls.CreatePage: self._create_page,
+            calls.ReadPage: self._read_page,
             calls.ReadPod: lambda call: self.pods.get(call.name, NOT_FOUND),
             calls.OpenGate: self._open_gate,
             calls.Release: self._release,
@@ -74,7 +78,9 @@ class Api:
         self.run_changed(run)
 
     def _create_pod(self, call: calls.CreatePod) -> Pod | Problem:
-        name = call.manifest["metadata"]["name"]
+        name, kind = call.manifest["metadata"]["name"], call.manifest["kind"]
+        if kind != "Pod":
+            return Problem(Failure.REFUSED, "NeedsCluster", f"a {kind} can only be made on a cluster")
         if name in self.pods:
             return EXISTS
         pod = msgspec.convert(call.manifest, Pod)
@@ -84,6 +90,17 @@ class Api:
         self.manifests[name] = call.manifest
         self._folder.save(f"pods/{name}/manifest", call.manifest)
         return self._put_pod(None, replace(pod, metadata=metadata))
+
+    def _create_page(self, call: calls.CreatePage) -> None:
+        self._folder.save(_page(call.manifest["metadata"]["name"]), call.manifest)
+
+    def _read_page(self, call: calls.ReadPage) -> dict[str, Any] | Problem:
+        try:
+            manifest = self._folder.load(_page(call.name), dict)
+        except FileNotFoundError:
+            return NOT_FOUND
+        outputs: dict[str, Any] = msgspec.json.decode(manifest["data"][names.PAGE])
+        return outputs
 
     def put_pod(self, pod: Pod) -> Pod:
         """Write a Pod. One that is being deleted, has ended and is held by nobody goes."""
@@ -101,7 +118,7 @@ class Api:
         self.pod_changed(before, None if gone else pod)
         return pod
 
-    def _same(self, pod: Pod) -> Pod | Problem:
+    def _same(self, pod: Carrier) -> Pod | Problem:
         now = self.pods.get(pod.name)
         if now is None:
             return NOT_FOUND
@@ -130,3 +147,7 @@ class Api:
         if not pod.deleting:
             self.put_pod(replace(pod, metadata=replace(pod.metadata, deletion_timestamp=self._clock())))
         return None
+
+
+def _page(name: str) -> str:
+    return f"pages/{name}"

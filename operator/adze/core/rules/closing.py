@@ -9,8 +9,8 @@ It counts whether the attempt succeeds or fails.
 from datetime import datetime, timedelta
 from typing import Any
 
+from adze.core.carrier import Outcome
 from adze.core.draft import Draft
-from adze.core.pods import Outcome
 from adze.core.rates import InvalidRate
 from adze.core.revision import Node
 from adze.core.rules.admit import wanted_units
