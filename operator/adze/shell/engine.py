@@ -15,7 +15,7 @@ import structlog
 from adze.core import admission, backoff, calls, names, protocol, retention, revision
 from adze.core.calls import Call, Failure, Problem
 from adze.core.carrier import Carrier
-from adze.core.model import Run, Workflow, version
+from adze.core.model import Lease, Run, Workflow, version
 from adze.core.observed import Observed, Refusal
 from adze.core.policy import Policy
 from adze.core.protocol import Pass
@@ -65,7 +65,7 @@ class Engine:
         self._again: dict[str, int] = {}
         self._finished: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._workflows: dict[tuple[str, str], Revision | None] = {}
-        self._queues = Queues()
+        self._queues = Queues(self.runs)
         self._admitting: set[str] = set()
         self._unheard: set[str] = set()
         self._running = False
@@ -276,7 +276,7 @@ class Engine:
             self._wake(uid, self._soonest(uid, result))
             run = self.runs.get(uid)
             if run and result.wants is not None:
-                self._queues.ask(run, result.wants)
+                self._queues.ask(run, result.wants, self._clock())
                 self._look_at_queues(run.metadata.namespace)
             if run and self._listeners.listen(uid, run.metadata.namespace, result.awaits):
                 self.look(uid)
@@ -316,7 +316,7 @@ class Engine:
             vanished=frozenset(self._vanished.get(uid, ())),
             refusals=self._refusals.get(uid, {}),
             slots=slots,
-            granted=self._queues.granted(uid),
+            granted=self._queues.granted(uid, self._clock()),
             waits=self._queues.waits(uid, self._clock()),
             dismissal=self._queues.dismissal(uid),
             live=self._workflows.get((run.metadata.namespace, run.spec.workflow or "")),
@@ -358,7 +358,7 @@ class Engine:
             self.see_run(answer)
             if isinstance(call, calls.ReadRun) and call.uid != answer.metadata.uid:
                 self.lose_run(call.uid)
-        elif isinstance(answer, Slot):
+        elif isinstance(answer, Slot | Lease):
             self._queues.hear(answer)
         elif isinstance(call, calls.FreeSlot) and answer is None:
             self.see_slot(call.slot, None)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from adze.core import slots
+from adze.core import rates, slots
 from adze.core.draft import WITHDRAWN, Draft
 from adze.core.fanout import MAX_ITEMS, folded
 from adze.core.model import ItemStatus, Run
 from adze.core.observed import Observed
+from adze.core.rates import InvalidRate, Rate
 from adze.core.revision import Node
-from adze.core.slots import RUN, Entry, InvalidKey, Need, Slot, Want, attempt_holder
+from adze.core.slots import RUN, Entry, InvalidKey, Need, Slot, Take, Want, attempt_holder
 
 
 def hold(draft: Draft) -> None:
@@ -33,19 +34,20 @@ def _held(draft: Draft, status: ItemStatus) -> bool:
 
 
 def may_claim(draft: Draft, node: Node, status: ItemStatus, number: int) -> bool:
-    """Whether the next attempt has all its slots; if not, they are wanted, and the step says why it waits.
+    """Whether the next attempt has its slots and units; if not, they are wanted, and the step says why it waits.
 
-    InvalidKey if a key or a limit can't be used.
+    InvalidKey or InvalidRate if a key or a limit can't be used.
     """
-    if not node.queues:
+    if not (node.queues or node.rates):
         return True
     holder = attempt_holder(node.part, number)
     if holder in draft.observed.granted:
         return True
     draft.wants.append(_want(draft, holder, node.queues, node))
     wait = draft.observed.waits.get(holder)
+    if wait and (wait.news or status.reason != wait.reason):
+        draft.put(msgspec.structs.replace(status, reason=wait.reason, message=wait.message, retry_at=None))
     if wait:
-        draft.put(msgspec.structs.replace(status, reason="Queued", message=wait.message, retry_at=None))
         draft.wake_at(wait.again)
     return False
 
@@ -74,7 +76,22 @@ def _want(
         # Items of a step come in their own order, before those of the next.
         place = list(draft.revision.nodes).index(node.name) * (MAX_ITEMS + 1) + (node.index or 0)
     order = slots.order(draft.run, draft.revision.spec.priority, place)
-    return Want(holder, tuple(needs.values()), order, running)
+    takes = () if running or node is None else tuple(wanted_units(draft, node).values())
+    return Want(holder, tuple(needs.values()), order, running, takes)
+
+
+def wanted_units(draft: Draft, node: Node) -> dict[str, Take]:
+    """By group, what an attempt of a step takes. InvalidRate if that can't be told."""
+    today = draft.observed.live.nodes.get(node.name) if draft.observed.live else None
+    takes: dict[str, Take] = {}
+    for rate in node.rates:
+        live = next((now for now in (today.rates if today else ()) if _same_rate(now, rate)), None)
+        try:
+            take = rates.take(rate, draft.run, draft.values(node), live)
+        except InvalidRate:
+            take = rates.take(rate, draft.run, draft.values(node))
+        takes[take.group] = take
+    return takes
 
 
 def _live(draft: Draft, node: Node | None) -> Sequence[Entry]:
@@ -90,6 +107,10 @@ def _live(draft: Draft, node: Node | None) -> Sequence[Entry]:
 
 def _same(one: Entry, other: Entry) -> bool:
     return (one.spec.key, one.spec.scope) == (other.spec.key, other.spec.scope)
+
+
+def _same_rate(one: Rate, other: Rate) -> bool:
+    return (one.spec.key, one.spec.scope, one.per) == (other.spec.key, other.spec.scope, other.per)
 
 
 def idle_slots(run: Run, observed: Observed) -> tuple[Slot, ...]:
