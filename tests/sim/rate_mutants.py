@@ -28,12 +28,6 @@ def _without_log(self: State, new: Mapping[str, Taken], started: Iterable[str], 
     return msgspec.structs.replace(_after(self, new, started, per, now), log=())
 
 
-def _nameless(self: State, new: Mapping[str, Taken], started: Iterable[str], per: timedelta, now: datetime) -> State:
-    state = _after(self, new, started, per, now)
-    log = tuple(sorted((*state.log, *state.named.values()), key=lambda taken: taken.at))
-    return msgspec.structs.replace(state, log=log, named={})
-
-
 def _short(self: Window, state: State, per: timedelta, now: datetime) -> None:
     _init(self, state, per * 0.8, now)
 
@@ -46,7 +40,6 @@ RATE_MUTANTS = (
     Mutant("units written whatever the version", list, "rates", 3000, NoSwap),
     Mutant("a window that is too short", lambda: [(Window, "__init__", _short)], "rates", 300),
     Mutant("units forgotten once an attempt has started", lambda: [(State, "after", _without_log)], "rates", 3000),
-    Mutant("nobody's name at what was taken", lambda: [(State, "after", _nameless)], "rates", 300),
     Mutant("attempts claimed without units", lambda: [(Meter, "has", lambda *_: True)], "rates", 300),
     Mutant("units taken of a closed key", lambda: [(Window, "__init__", _open)], "rates", 3000),
 )

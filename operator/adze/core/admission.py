@@ -26,9 +26,10 @@ REFUSED_AGAIN = timedelta(seconds=10)
 def admit(queues: Queues, namespace: str, now: datetime, *, known: bool) -> Steps:
     """Admit whom the strategies choose, until nothing more is free. `known` is False in a process's first pass."""
     admitted = yield from _admit(queues, namespace, now, known=known)
+    queues.allot()
     wake, again = queues.meter.wakes.get(namespace), False
     if queues.meter.due(namespace, now):
-        wake, again = yield from taking.take(queues.meter, namespace, now, queues.holds)
+        wake, again = yield from taking.take(queues, namespace, now)
     wakes = [moment for moment in (admitted.wake, wake) if moment]
     return Pass(min(wakes, default=None), again=admitted.again or again)
 

@@ -65,6 +65,8 @@ class Meter:
         self._moments: dict[Key, datetime] = {}
         self._dirty: set[str] = set()
         self._news: set[str] = set()
+        self._stalled: set[Key] = set()
+        self._eased = False
         self.wakes: dict[str, datetime | None] = {}
         """By namespace: when the next units become free for somebody who waits."""
 
@@ -131,12 +133,20 @@ class Meter:
         if self._demands.get(namespace):
             self._dirty.add(namespace)
 
+    def touch_all(self) -> None:
+        """Somebody who waits, anywhere, may take now."""
+        self._dirty |= {namespace for namespace, demands in self._demands.items() if demands}
+
     # What a run's pass is told
 
     def has(self, demand: Demand, now: datetime) -> bool:
         """Whether the units of a demand are taken, and not too long ago."""
         namespace = demand.run.metadata.namespace
         return all(self._fresh(namespace, take, _name(demand), now) for take in demand.want.takes)
+
+    def waits(self, demand: Demand) -> bool:
+        """Whether it's known that a demand has to wait for units."""
+        return (demand.run.metadata.uid, demand.want.holder) in self._moments
 
     def _fresh(self, namespace: str, take: Take, name: str, now: datetime) -> bool:
         allowance = self._allowances.get((namespace, take.group))
@@ -187,8 +197,16 @@ class Meter:
             if place == namespace and allowance.members and not allowance.known
         ]
 
-    def choose(self, namespace: str, now: datetime, ready: Callable[[Demand], bool]) -> list[Write]:
-        """Who takes now, of those whose slots are there. Who doesn't is told when it will."""
+    def stalled(self) -> tuple[set[Key], bool]:
+        """Whose units turned out not to be there yet, and whether somebody's have become free since."""
+        found = self._stalled, self._eased
+        self._stalled, self._eased = set(), False
+        return found
+
+    def choose(
+        self, namespace: str, now: datetime, ready: Callable[[Demand], bool], placed: Callable[[Demand], bool]
+    ) -> list[Write]:
+        """Who takes now, of those who are `ready` and have a place. Who can't yet is told when it will."""
         self._dirty.discard(namespace)
         demands = [d for d in self._demands[namespace].values() if not self.has(d, now) and ready(d)]
         windows: dict[str, Window] = {}
@@ -204,6 +222,9 @@ class Meter:
                 continue
             # Who waits for one key doesn't hold up those who need another.
             late = [take for take in takes if not windows[take.group].fits(take, name)]
+            if not late and not placed(demand):
+                self._eased |= self._moments.pop((demand.run.metadata.uid, demand.want.holder), None) is not None
+                continue
             moments = [windows[take.group].reserve(take, name) for take in late or takes]
             if late:
                 self._wait(demand, max(moments))
@@ -227,6 +248,7 @@ class Meter:
         key = demand.run.metadata.uid, demand.want.holder
         if key not in self._moments or not demand.decided:
             demand.decided, demand.told = True, None
+            self._stalled.add(key)
             self._news.add(demand.run.metadata.uid)
         self._moments[key] = moment
 

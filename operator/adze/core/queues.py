@@ -9,9 +9,11 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from adze.core.caps import Caps
 from adze.core.groups import Choice, Demand, Group, Key, Known
 from adze.core.meter import Meter
 from adze.core.model import Lease, Run, version
+from adze.core.policy import Policy
 from adze.core.slots import RUN, Dismissal, Need, Slot, Wait, Want, claimed
 from adze.core.strategies import STRATEGIES, Line, Member
 
@@ -24,9 +26,11 @@ REMEMBERED = 10_000
 class Queues:
     """All queues of one operator process."""
 
-    def __init__(self, runs: Mapping[str, Run] | None = None) -> None:
+    def __init__(self, runs: Mapping[str, Run] | None = None, policy: Policy | None = None) -> None:
         """`runs` are all runs that are known, by UID."""
-        self.meter = Meter({} if runs is None else runs)
+        runs = {} if runs is None else runs
+        self.meter = Meter(runs)
+        self.caps = Caps(runs, policy or Policy())
         self._demands: dict[str, dict[str, Demand]] = {}
         self._groups: dict[Key, Group] = defaultdict(Group)
         self._held: dict[str, dict[str, Slot]] = defaultdict(dict)
@@ -44,6 +48,7 @@ class Queues:
         uid, namespace = run.metadata.uid, run.metadata.namespace
         before = self._demands.get(uid, {})
         if not before and not wants:
+            self.caps.ask(run, {})
             return
         after: dict[str, Demand] = {}
         for want in wants:
@@ -63,6 +68,7 @@ class Queues:
                     member = Member(run.metadata.name, uid, need.key, demand.want)
                     self._groups[namespace, need.group].members[uid, holder] = member
                     self._dirty[namespace].add(need.group)
+        self.caps.ask(run, after)
         if not after:
             del self._demands[uid]
 
@@ -77,6 +83,7 @@ class Queues:
         for demand in self._demands.pop(run.metadata.uid, {}).values():
             self._leave(run, demand.want)
         self._dismissed.pop(run.metadata.uid, None)
+        self.caps.ask(run, {})
 
     def see(self, old: Slot | None, new: Slot | None) -> None:
         """A difference among the slots' Leases, as a watch tells it: in order, if late."""
@@ -156,7 +163,9 @@ class Queues:
         """The holders of a run that have all the slots and units that they want."""
         demands = self._demands.get(uid, {})
         return frozenset(
-            holder for holder, demand in demands.items() if self.holds(demand) and self.meter.has(demand, now)
+            holder
+            for holder, demand in demands.items()
+            if self.holds(demand) and self.caps.has(demand) and self.meter.has(demand, now)
         )
 
     def dismissal(self, uid: str) -> Dismissal | None:
@@ -178,6 +187,8 @@ class Queues:
     def _explain(self, demand: Demand, now: datetime) -> Wait:
         if demand.refused:
             return Wait(demand.refused, now + TOLD_AGAIN)
+        if self.holds(demand) and not self.caps.has(demand) and not self.meter.waits(demand):
+            return Wait(self.caps.explain(demand), now + TOLD_AGAIN, "Parallelism")
         if demand.want.takes and self.holds(demand):
             return self.meter.explain(demand, now)
         texts, position = [], 1
@@ -203,14 +214,25 @@ class Queues:
 
     def news(self) -> set[str]:
         """UIDs of the runs that have something new to hear."""
-        news, self._news = self._news | self.meter.news(), set()
+        news, self._news = self._news | self.meter.news() | self.caps.news(), set()
         return news
 
     # What admission does
 
     def busy(self, namespace: str) -> bool:
         """Whether something has changed that admission hasn't looked at."""
-        return bool(self._dirty.get(namespace)) or namespace in self.meter.namespaces()
+        return bool(self._dirty.get(namespace)) or namespace in self.meter.namespaces() or self.caps.dirty
+
+    def allot(self) -> bool:
+        """Give the places under the caps to those who have their slots, and don't wait for units; whether any was."""
+        stalled, eased = self.meter.stalled()
+        for uid, holder in stalled:
+            self.caps.give_up(self._demands[uid][holder])
+        self.caps.dirty |= self.caps.on and eased
+        given = self.caps.allot(lambda demand: self.holds(demand) and not self.meter.waits(demand))
+        if given:
+            self.meter.touch_all()
+        return given
 
     def spoil(self, namespace: str, group: str) -> None:
         """Look at a group again."""

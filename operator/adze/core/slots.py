@@ -132,7 +132,7 @@ Order = tuple[int, datetime, int, str, int]
 class Want:
     """What a run asks of the queues for `holder`: slots, all of them or none, and then units, all of them or none.
 
-    `running`: it has used its slots already, and its units are taken.
+    `running`: it has used its slots already, and its units are taken. `counts`: it needs a place under the caps.
     """
 
     holder: str
@@ -140,6 +140,7 @@ class Want:
     order: Order
     running: bool = False
     takes: tuple[Take, ...] = ()
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The pass that takes units of allowances, and the closing of a key: calls for what `meter` decides."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,9 +8,8 @@ import msgspec
 
 from adze.core import rates
 from adze.core.calls import Call, CreateLease, Failure, Problem, ReadLease, ReplaceLease
-from adze.core.groups import Demand
-from adze.core.meter import Meter
 from adze.core.model import Lease
+from adze.core.queues import Queues
 from adze.core.slots import Closing
 
 REFUSED_AGAIN = timedelta(seconds=10)
@@ -20,8 +19,9 @@ MAX_ROUNDS = 4
 Steps = Generator[Sequence[Call], Sequence[Any], tuple[datetime | None, bool]]
 
 
-def take(meter: Meter, namespace: str, now: datetime, ready: Callable[[Demand], bool]) -> Steps:
+def take(queues: Queues, namespace: str, now: datetime) -> Steps:
     """One pass: take units for those whose turn it is. When to look again, and whether soon, after a failure."""
+    meter = queues.meter
     for _ in range(MAX_ROUNDS):
         unknown = meter.unknown(namespace)
         answers = (yield [ReadLease(namespace, rates.lease_name(group)) for group in unknown]) if unknown else ()
@@ -32,7 +32,9 @@ def take(meter: Meter, namespace: str, now: datetime, ready: Callable[[Demand], 
                 meter.absent(namespace, group)
             else:
                 return meter.wakes.get(namespace), True
-        writes = meter.choose(namespace, now, ready)
+        writes = meter.choose(namespace, now, queues.holds, queues.caps.has)
+        if queues.allot():
+            continue
         if not writes:
             return meter.wakes.get(namespace), False
         answers = yield [_written(write.lease, write.manifest) for write in writes]

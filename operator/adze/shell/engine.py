@@ -65,7 +65,7 @@ class Engine:
         self._again: dict[str, int] = {}
         self._finished: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._workflows: dict[tuple[str, str], Revision | None] = {}
-        self._queues = Queues(self.runs)
+        self._queues = Queues(self.runs, policy)
         self._admitting: set[str] = set()
         self._unheard: set[str] = set()
         self._running = False

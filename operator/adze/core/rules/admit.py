@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from adze.core import rates, slots
+from adze.core import kinds, rates, slots
+from adze.core.caps import counts
 from adze.core.draft import WITHDRAWN, Draft
 from adze.core.fanout import MAX_ITEMS, folded
 from adze.core.model import ItemStatus, Run
@@ -22,7 +23,7 @@ def hold(draft: Draft) -> None:
     for status in (*draft.steps.values(), *entries):
         node = draft.revision.node(status.name)
         attempt = status.open_attempt
-        if node.queues and attempt:
+        if attempt and (node.queues or (draft.policy.capped and counts(attempt))):
             draft.wants.append(_want(draft, attempt_holder(node.part, attempt.number), node.queues, node, running=True))
         elif node.queues and status.attempts and status.attempts[-1].reason in WITHDRAWN and _held(draft, status):
             draft.over(status.attempts[-1])
@@ -38,7 +39,7 @@ def may_claim(draft: Draft, node: Node, status: ItemStatus, number: int) -> bool
 
     InvalidKey or InvalidRate if a key or a limit can't be used.
     """
-    if not (node.queues or node.rates):
+    if not (node.queues or node.rates or _counts(draft, node)):
         return True
     holder = attempt_holder(node.part, number)
     if holder in draft.observed.granted:
@@ -77,7 +78,13 @@ def _want(
         place = list(draft.revision.nodes).index(node.name) * (MAX_ITEMS + 1) + (node.index or 0)
     order = slots.order(draft.run, draft.revision.spec.priority, place)
     takes = () if running or node is None else tuple(wanted_units(draft, node).values())
-    return Want(holder, tuple(needs.values()), order, running, takes)
+    return Want(holder, tuple(needs.values()), order, running, takes, node is not None and _counts(draft, node))
+
+
+def _counts(draft: Draft, node: Node) -> bool:
+    """Whether an attempt of a step takes a place: `caps.counts` before there is one."""
+    kind = kinds.of(node.step)
+    return draft.policy.capped and not isinstance(kind, kinds.Waits) and kind is not kinds.KINDS["workflow"]
 
 
 def wanted_units(draft: Draft, node: Node) -> dict[str, Take]:
