@@ -20,7 +20,7 @@ from adze.shell.cluster import ApiError, Cluster
 from tests.cluster import provider
 from tests.cluster.progress import CommandError
 
-from . import client, lateness, scenarios, table
+from . import admission, client, lateness, scenarios, table
 from .measure import Bench, Measure
 from .observer import Observer
 from .process import Operator
@@ -56,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure what adze costs.")
     known = [scenario.name for scenario in scenarios.ALL]
     parser.add_argument("--only", nargs="+", choices=known, metavar="NAME", help=f"some of: {', '.join(known)}")
+    parser.add_argument("--admission", action="store_true", help="what queues cost, and nothing else")
     parser.add_argument("--repeat", type=int, metavar="N", help="passes over each scenario [3 of chain, else 1]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw samples there too")
     parser.add_argument(
@@ -87,7 +88,7 @@ async def _bench(options: argparse.Namespace) -> None:
         say(f"removing namespace {namespace}")
         await client.remove_namespace(cluster, namespace)
         await cluster.close()
-        if report.results:
+        if report.results or report.notes:
             _show(report, options.json)
 
 
@@ -101,8 +102,10 @@ async def _with_operator(
         say(f"operator {__version__} is ready, pid {operator.pid}, {operator.rss()[0]:.0f} MiB")
         await observer.start()
         bench = Bench(cluster, observer, namespace, log)
-        await _measure(bench, operator, options, report)
-        report.notes.append(await lateness.measure(cluster, namespace))
+        if not options.admission:
+            await _measure(bench, operator, options, report)
+            report.notes.append(await lateness.measure(cluster, namespace))
+        report.notes += await admission.measure(cluster, namespace, operator, log)
     except Exception:
         say(f"the operator's output ends with:\n{operator.log() or '(nothing)'}")
         raise

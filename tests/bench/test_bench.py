@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from tests.bench import scenarios, table, writes
+from tests.bench import admission, scenarios, table, writes
 from tests.bench.measure import Measure
 from tests.cluster.audit import Event
 
@@ -49,6 +49,21 @@ def test_a_reaction_begins_with_the_patch_that_a_watch_showed() -> None:
 def test_reactions_without_an_audit_log_are_those_of_the_watch() -> None:
     edges = {"c": ("a", "b")}
     assert writes.reactions(edges, [], created={"c": 5.0}, ended={"a": 3.0, "b": 4.5}) == [0.5]
+
+
+def test_an_admission_is_from_the_end_of_a_lease_to_the_next_pod_of_its_key() -> None:
+    events = [
+        event("delete", "leases.coordination.k8s.io", "adze-k00-0123-0", 1.0),
+        event("delete", "leases.coordination.k8s.io", "adze-k01-4567-0", 1.5),
+        event("create", "pods", "short-k01-02-a-1-xyz", 1.52),
+        event("create", "pods", "short-k00-03-a-1-xyz", 1.6),
+        event("create", "pods", "short-k00-03-b-1-xyz", 1.7),
+    ]
+    assert [round(gap, 6) for gap in admission.reactions(events)] == [0.02, 0.6]
+
+
+def test_a_decision_among_a_thousand_runs_is_measured() -> None:
+    assert "ms CPU (target: 5)" in admission.decisions(60, 5)
 
 
 def test_metrics_are_summed_by_labels() -> None:

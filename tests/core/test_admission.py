@@ -5,13 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from adze.core import admission, slots
+from adze.core import admission, planner, slots
+from adze.core import revision as revisions
 from adze.core.calls import FreeSlot, MarkSlot, Say, TakeSlot
 from adze.core.model import Run, RunStatus, Strategy
+from adze.core.observed import Observed
 from adze.core.queues import Queues
 from adze.core.slots import RUN, Need, Slot, Want
-from tests.builders import NOW, run, seconds
-from tests.core.dialogue import EXISTS, NOT_FOUND, QUOTA, Dialogue
+from tests.builders import NOW, POLICY, pod, run, seconds, step, succeeded, workflow
+from tests.core.dialogue import EXISTS, NOT_FOUND, QUOTA, Dialogue, reconcile
 
 ONE, TWO = Need("one", "first", 1, Strategy.QUEUE), Need("two", "second", 1, Strategy.QUEUE)
 
@@ -160,6 +162,21 @@ def test_a_late_answer_does_not_bring_a_deleted_slot_back() -> None:
     queues.hear(held)
     assert queues.slots_of("other") == ()
     assert asked(admit(queues)) == [("adze-one-0", "r")]
+
+
+def test_the_slot_of_a_run_that_ends_is_freed_by_one_call() -> None:
+    new = run(workflow(step("a"), concurrency=[{"key": "k", "maxRuns": 1}]))
+    begun = msgspec.structs.replace(new, status=planner.begin(new, None, NOW).status)
+    frozen = revisions.of_run(begun.status.revision or "", begun.status.workflow_spec or {})
+    plan = planner.plan(begun, frozen, Observed(granted=frozenset({RUN})), NOW, POLICY)
+    subject = msgspec.structs.replace(begun, status=plan.status)
+    held = lease(slots.lease(subject, plan.wants[0], plan.wants[0].needs[0], 0, NOW))
+    (name,) = plan.manifests
+    over = succeeded(pod(name, owner=subject.metadata.uid))
+    dialogue = reconcile(subject, pods={name: over}, slots=(held,), granted=frozenset({RUN}))
+    while dialogue.result is None:
+        dialogue.accept()
+    assert dialogue.heard.count("FreeSlot") == 1
 
 
 def test_who_is_forgotten_waits_no_more() -> None:

@@ -234,6 +234,10 @@ class _Hands:
             answers = yield others
             self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Carrier)}
             self.again |= _unsettled(answers)
+            done = [call for call, answer in zip(others, answers, strict=True) if not _unsettled([answer])]
+            freed = {call.slot.metadata.uid for call in done if isinstance(call, FreeSlot)}
+            slots = (slot for slot in self.observed.slots if slot.metadata.uid not in freed)
+            self.observed = replace(self.observed, slots=tuple(slots))
         self.wake = _soonest(self.wake, chores.wake)
 
     def _manifests(
