@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -58,7 +59,7 @@ class Arena:
     def __init__(self, lab: Lab, name: str, seed: int) -> None:
         self.lab = lab
         self.name = name
-        self.namespace = f"{name}-{next(_numbers)}"
+        self.namespace = f"{name}-{os.getpid()}-{next(_numbers)}"
         self.chance = Random(f"{seed}/{name}")
         self.recorder = Recorder(lab.cluster, self.namespace)
         self.operators: list[Operator] = []
