@@ -28,7 +28,7 @@ async def crash_fan(lab: Lab, seed: int) -> Result:
 
 async def crash_event(lab: Lab, seed: int) -> Result:
     """Crash before and after every write of an event that starts a run."""
-    return await crash.every_write(lab, lambda name: traffic.event(name, of=name), seed, workflows=[traffic.ORDERS])
+    return await crash.every_write(lab, lambda name: traffic.event(name, of=name), seed, workflows=[traffic.ALL])
 
 
 async def no_cas(lab: Lab, seed: int) -> Result:

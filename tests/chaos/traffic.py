@@ -31,6 +31,8 @@ def _workflow(name: str, on: Object, *steps: Object) -> Object:
     return {"apiVersion": API_VERSION, "kind": "Workflow", "metadata": {"name": name}, "spec": spec}
 
 
+ALL = _workflow("each-event", {"events": [{"name": "*"}]}, _bare("a"))
+"""Waits for every event."""
 ORDERS = _workflow("each-order", {"events": [{"name": "order:*"}]}, _bare("a"))
 """Waits for most events."""
 
