@@ -18,6 +18,8 @@ from adze.core.expressions import ExpressionError, Lookup, Program, Template
 from adze.core.model import LEASE_API_VERSION, MICROTIME, MOST_SLOTS, Concurrency, Run, Strategy, version
 
 LONGEST_KEY = 253
+NUL = "\ufdd0"
+"""Stands for a NUL in a key that is being made: no character, so in no text."""
 
 RUN = ""
 """The holder that is the run itself; an attempt's is `attempt_holder`."""
@@ -170,7 +172,7 @@ def need(entry: Entry, run: Run, values: Lookup, level: str, live: Entry | None 
     InvalidKey if the key is no text of 1 to 253 characters, or the limit no number from 1 up.
     """
     try:
-        key = entry.key.render(values) if entry.spec.key is not None else ""
+        key = entry.key.render(_Marked(values)) if entry.spec.key is not None else ""
         limit = _limit((live or entry).limit, values)
     except ExpressionError as error:
         raise InvalidKey(str(error)) from None
@@ -178,8 +180,28 @@ def need(entry: Entry, run: Run, values: Lookup, level: str, live: Entry | None 
         raise InvalidKey(f"key {entry.spec.key} gives {key!r}, which is no text")
     if entry.spec.key is not None and not 0 < len(key) <= LONGEST_KEY:
         raise InvalidKey(f"key {entry.spec.key} gives a text of {len(key)} characters: 1 to {LONGEST_KEY} are allowed")
+    if {"\0", NUL} & set(key):
+        raise InvalidKey(f"key {entry.spec.key} gives a text with a NUL character")
     strategy = (live or entry).spec.strategy
     return Need(_group(entry, run, level, "" if strategy is Strategy.ROUND_ROBIN else key), key, limit, strategy)
+
+
+@dataclass(frozen=True, slots=True)
+class _Marked:
+    """The same values with NULs made visible: CEL would cut a text there, and two keys would be one."""
+
+    values: Lookup
+
+    def __getitem__(self, name: str) -> Any:
+        return _visible(self.values[name])
+
+
+def _visible(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", NUL)
+    if isinstance(value, Mapping):
+        return {_visible(name): _visible(member) for name, member in value.items()}
+    return [_visible(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 def _limit(limit: int | Program, values: Lookup) -> int:

@@ -6,10 +6,11 @@ from typing import Any
 import msgspec
 import structlog
 
-from adze.core import conditions, cron
+from adze.core import conditions
 from adze.core.draft import Notice
 from adze.core.model import API_VERSION, GROUP, Workflow
-from adze.core.revision import InvalidWorkflow, Problem, digest, of_run
+from adze.core.review import problems
+from adze.core.revision import InvalidWorkflow
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
 from adze.shell.driver import kubernetes_event
 from adze.shell.outside import utcnow
@@ -50,14 +51,8 @@ async def review(cluster: Cluster, workflow: Workflow, instance: str) -> None:
     metadata = workflow.metadata
     if workflow.status.observed_generation == metadata.generation or metadata.deletion_timestamp:
         return
-    problems: list[Problem] = []
-    schema = None
-    try:
-        schema = of_run(digest(workflow.spec), workflow.spec).input
-    except InvalidWorkflow as error:
-        problems += error.problems
-    problems += cron.problems(workflow.spec, schema)
-    problem = str(InvalidWorkflow(problems))[:4096] if problems else None
+    found = problems(workflow.spec)
+    problem = str(InvalidWorkflow(found))[:4096] if found else None
     wanted = conditions.of_workflow(problem, suspended=workflow.spec.suspend)
     status: dict[str, Any] = {
         "observedGeneration": metadata.generation,
