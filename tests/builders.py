@@ -9,9 +9,11 @@ import msgspec
 
 from adze.core import names, planner, upkeep
 from adze.core import revision as revisions
+from adze.core.carrier import OwnerReference, PodMetadata
 from adze.core.draft import Notice
 from adze.core.model import (
     Attempt,
+    Event,
     ItemsStatus,
     Metadata,
     Phase,
@@ -23,16 +25,15 @@ from adze.core.model import (
     Workflow,
     WorkflowSpec,
 )
+from adze.core.model.step import KIND_FIELDS
 from adze.core.observed import Observed, Refusal
 from adze.core.planner import Plan
 from adze.core.pods import (
     ContainerState,
     ContainerStatus,
     Gate,
-    OwnerReference,
     Pod,
     PodCondition,
-    PodMetadata,
     PodSpec,
     Running,
     Terminated,
@@ -61,7 +62,7 @@ def _camel(fields: dict[str, Any]) -> dict[str, Any]:
 
 def step(name: str, **fields: Any) -> Step:
     """A step; fields as in Python (`start_timeout="5s"`), bounds checked as the API server would."""
-    if not fields.keys() & {"image", "script"}:
+    if not fields.keys() & {"image", *KIND_FIELDS}:
         fields["image"] = IMAGE
     return msgspec.convert({"name": name, **_camel(fields)}, Step)
 
@@ -226,6 +227,7 @@ class Drive:
         self.pods: dict[str, Pod] = {}
         self.refusals: dict[str, Refusal] = {}
         self.vanished: set[str] = set()
+        self.events: list[Event] = []
         self.created: list[str] = []
         self.notices: list[Notice] = []
         self.writes = 0
@@ -269,7 +271,8 @@ class Drive:
         return planner.begin(self.run, None, self.now)
 
     def _observed(self, fresh: bool = False) -> Observed:
-        return Observed(dict(self.pods), fresh, frozenset(self.vanished), dict(self.refusals), self.pages)
+        pods, vanished = dict(self.pods), frozenset(self.vanished)
+        return Observed(pods, fresh, vanished, dict(self.refusals), self.pages, events=tuple(self.events))
 
     def _write(self, plan: Plan) -> None:
         assert not self.run.status.phase.final, "a terminal run never changes"
@@ -352,6 +355,11 @@ class Drive:
         """The user changes cancel or suspend."""
         self.run = asking(self.run, **spec)
         return self.until_quiet()
+
+    def run_if(self, name: str) -> str:
+        """How a step's parents must have ended."""
+        frozen = revisions.of_run(self.run.status.revision or "", self.run.status.workflow_spec or {})
+        return frozen.nodes[name].step.run_if
 
     def step(self, name: str) -> StepStatus:
         """Status of a step."""

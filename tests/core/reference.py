@@ -29,6 +29,16 @@ class Plot:
     when: bool = True
     retries: int = 0
     policy: str | None = None
+    run_if: str = "Succeeded"
+
+    def barred(self, met: set[str]) -> str | None:
+        """The phase that it ends with by what its parents came to; None if they let it start."""
+        bad = "Cancelled" if met & {"Failed", "Cancelled"} else None
+        if not met or self.run_if == "Always" or (self.run_if == "AnySucceeded" and "Succeeded" in met):
+            return None
+        if self.run_if == "Failed":
+            return None if bad else "Skipped"
+        return bad or ("Skipped" if "Succeeded" not in met else None)
 
     def play(self) -> str:
         """The phase that it ends with, once its parents let it start."""
@@ -44,10 +54,7 @@ def ending(graph: Mapping[str, Plot], alarm: Plot | None, tidy: Plot | None) -> 
     while ready := [name for name in graph if name not in phases and set(graph[name].parents) <= phases.keys()]:
         for name in ready:
             met = {phases[parent] for parent in graph[name].parents}
-            if met & {"Failed", "Cancelled"}:
-                phases[name] = "Cancelled"
-            else:
-                phases[name] = "Skipped" if met == {"Skipped"} else graph[name].play()
+            phases[name] = graph[name].barred(met) or graph[name].play()
     phases |= {"alarm": alarm.play()} if alarm and "Failed" in phases.values() else {}
     phases |= {"tidy": tidy.play()} if tidy else {}
     return phases, "Failed" if "Failed" in phases.values() else "Succeeded"

@@ -21,7 +21,8 @@ RARELY = st.integers(0, 4).map(lambda number: number == 0)
 def plots(draw: st.DrawFn, parents: tuple[str, ...] = ()) -> Plot:
     policy = draw(st.sampled_from([None, None, "Fail", "Continue"]))
     fates = draw(st.lists(FATE, max_size=4)) if policy else [draw(FATE)]
-    return Plot(tuple(fates), parents, not draw(RARELY), draw(st.integers(0, 2)), policy)
+    run_if = draw(st.sampled_from(["Succeeded", "Succeeded", "AnySucceeded", "Failed", "Always"]))
+    return Plot(tuple(fates), parents, not draw(RARELY), draw(st.integers(0, 2)), policy, run_if)
 
 
 @st.composite
@@ -41,6 +42,7 @@ def drive_of(case: Case, window: int | None = None) -> Drive:
     def one(name: str, plot: Plot) -> Step:
         fields: dict[str, Any] = {"parents": list(plot.parents), "retries": plot.retries}
         fields |= {} if plot.when else {"when": "1 > 2"}
+        fields |= {"run_if": plot.run_if} if plot.parents else {}
         if plot.policy:
             fields |= {
                 "for_each": f"{[*range(len(plot.fates))]}",
@@ -75,7 +77,9 @@ def check(drive: Drive, case: Case) -> None:
         plot = known[part.name.partition("[")[0]]
         if part.attempts:
             phases = [drive.step(parent).phase for parent in plot.parents]
-            assert all(phase in ("Succeeded", "Skipped") for phase in phases), f"{part.name} before its parents"
+            assert all(phase.final for phase in phases), f"{part.name} before its parents"
+            happy = all(phase in ("Succeeded", "Skipped") for phase in phases)
+            assert happy or plot.run_if != "Succeeded", f"{part.name} after a failed parent"
         assert all(attempt.finish_time for attempt in part.attempts[:-1]), f"two open attempts of {part.name}"
         if part.attempts and not part.attempts[-1].infrastructure:
             assert part.attempts[-1].number - part.lost <= plot.retries + 1

@@ -46,9 +46,15 @@ EVENT_UID = f"{GROUP}/event-uid"
 """Annotations of such a run: the event's source, id and type, and the UID of the WorkflowEvent."""
 
 FINALIZER = f"{GROUP}/outcome"
-"""Holds a Pod until its outcome is in the run's status."""
+"""Holds a Pod, Job or child run until its outcome is in the run's status."""
 GATE = f"{GROUP}/claim"
-"""Holds a Pod from the scheduler until the run is known to stand behind it."""
+"""Holds a Pod from the scheduler, a Job or a child run from its start, until the run is known to stand behind it."""
+
+QUEUE = "kueue.x-k8s.io/queue-name"
+"""The label by which Kueue takes charge of a Job."""
+
+ANCESTORS = f"{GROUP}/ancestors"
+"""The workflows of the runs above a child run, outermost first, by comma."""
 
 CONTEXT = f"{GROUP}/context"
 SCRIPT = f"{GROUP}/script"
@@ -59,12 +65,20 @@ PAGE = "outputs.json"
 
 MAIN = "main"
 """The container whose end is the attempt's end."""
+VOLUME = "adze"
+DIRECTORY = "/adze"
+"""The volume with the step's files, and where the container finds it."""
 
 
 def digest(*parts: object, length: int = 10) -> str:
     """A short stable hash of the parts, fit for a Kubernetes name."""
     text = "\x1f".join(str(part) for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def is_own(key: str) -> bool:
+    """Whether a label or annotation is adze's to write."""
+    return key.startswith(f"{GROUP}/") or key == MANAGED_BY
 
 
 def pod(run: str, run_uid: str, step: str, attempt: int, item: int | None = None) -> str:

@@ -9,6 +9,7 @@ import structlog
 from adze.core import conditions
 from adze.core.draft import Notice
 from adze.core.model import API_VERSION, GROUP, Workflow
+from adze.core.policy import Policy
 from adze.core.review import problems
 from adze.core.revision import InvalidWorkflow
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
@@ -37,8 +38,8 @@ async def served(cluster: Cluster) -> None:
             groups = msgspec.json.decode(await cluster.call("GET", "/apis"), type=_Discovery).groups
             if any(group.name == GROUP for group in groups):
                 answer = await cluster.call("GET", f"/apis/{API_VERSION}")
-                kinds = msgspec.json.decode(answer, type=_Discovery).resources
-                if {"workflows", "workflowwebhooks"} <= {kind.name for kind in kinds}:
+                resources = msgspec.json.decode(answer, type=_Discovery).resources
+                if {"workflows", "workflowwebhooks"} <= {one.name for one in resources}:
                     return
         except ApiError as error:
             if error.code != 404:
@@ -46,12 +47,12 @@ async def served(cluster: Cluster) -> None:
         await asyncio.sleep(POLL)
 
 
-async def review(cluster: Cluster, workflow: Workflow, instance: str) -> None:
+async def review(cluster: Cluster, workflow: Workflow, instance: str, policy: Policy) -> None:
     """Write the Ready condition if it isn't there yet for this generation."""
     metadata = workflow.metadata
     if workflow.status.observed_generation == metadata.generation or metadata.deletion_timestamp:
         return
-    found = problems(workflow.spec)
+    found = problems(workflow.spec, policy)
     problem = str(InvalidWorkflow(found))[:4096] if found else None
     wanted = conditions.of_workflow(problem, suspended=workflow.spec.suspend)
     status: dict[str, Any] = {

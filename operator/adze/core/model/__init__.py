@@ -24,7 +24,19 @@ from adze.core.model.base import (
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
 from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
 from adze.core.model.lease import LEASE_API_VERSION, MICROTIME, Lease
-from adze.core.model.run import Attempt, ItemsStatus, ItemStatus, Phase, Run, RunSpec, RunStatus, StepStatus
+from adze.core.model.pod import PodOverlay
+from adze.core.model.run import (
+    Approval,
+    Attempt,
+    Decision,
+    ItemsStatus,
+    ItemStatus,
+    Phase,
+    Run,
+    RunSpec,
+    RunStatus,
+    StepStatus,
+)
 from adze.core.model.step import (
     NOT_OWN_PARENT,
     ONE_KIND,
@@ -34,6 +46,7 @@ from adze.core.model.step import (
     Defaults,
     EnvVar,
     FailurePolicy,
+    RunIf,
     Script,
     Step,
     StepNode,
@@ -71,6 +84,7 @@ __all__ = [
     "ONE_KIND",
     "STEP_RULES",
     "VERSION",
+    "Approval",
     "Attempt",
     "Backoff",
     "BackoffType",
@@ -78,6 +92,7 @@ __all__ = [
     "Condition",
     "CronStatus",
     "CronTrigger",
+    "Decision",
     "Defaults",
     "Duration",
     "EnvVar",
@@ -98,10 +113,12 @@ __all__ = [
     "Name",
     "ObjectName",
     "Phase",
+    "PodOverlay",
     "PullPolicy",
     "Record",
     "Retention",
     "Run",
+    "RunIf",
     "RunSpec",
     "RunStatus",
     "Script",
