@@ -1,11 +1,7 @@
 """Every name, label, annotation and finalizer that adze writes. Names are deterministic: a repeat is harmless."""
 
 import hashlib
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
-
-import msgspec
 
 GROUP = "adze.dev"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -93,10 +89,9 @@ def pod(run: str, run_uid: str, step: str, attempt: int, item: int | None = None
     return f"{readable.replace('.', '-')}-{digest(*parts)}"
 
 
-def page(run: str, run_uid: str, step: str, outputs: Mapping[str, Any]) -> str:
+def page(run: str, run_uid: str, step: str, outputs: str) -> str:
     """Name of a ConfigMap with outputs: it follows from them, so that a page never changes under its name."""
-    text = msgspec.json.encode(outputs).decode()
-    return f"{run[:30].replace('.', '-')}-{step[:16]}-{digest(run_uid, step, text)}"
+    return f"{run[:30].replace('.', '-')}-{step[:16]}-{digest(run_uid, step, outputs)}"
 
 
 def part(step: str, item: int) -> str:

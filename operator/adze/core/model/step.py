@@ -168,6 +168,10 @@ ITEMS_ONLY = rule(
     "has(self.forEach) || !(has(self.maxParallel) || has(self.failurePolicy))",
     "maxParallel and failurePolicy are for steps with forEach",
 )
+ONE_DECISION = rule(
+    "!(has(self.forEach) && has(self.approval))",
+    "an approval is asked for once: no forEach. Let a step with forEach have it as its parent",
+)
 NOT_OWN_PARENT = rule("!has(self.parents) || !(self.name in self.parents)", "a step must not be its own parent")
 
 
@@ -225,5 +229,5 @@ STEPS_WAIT = rule(
     "!has(self.concurrency) || self.concurrency.all(c, !has(c.strategy) || c.strategy in ['Queue', 'RoundRobin'])",
     "a step waits for its slot: strategy must be Queue or RoundRobin",
 )
-STEP_RULES = {"x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, STEPS_WAIT]}
+STEP_RULES = {"x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, ONE_DECISION, STEPS_WAIT]}
 StepNode = Annotated[Step, doc("A step.", **STEP_RULES)]
