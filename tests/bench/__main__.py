@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,19 @@ from adze.shell.cluster import ApiError, Cluster
 from tests.cluster import provider
 from tests.cluster.progress import CommandError
 
-from . import client, lateness, scenarios, table
+from . import client, lateness, scenarios, table, wide
 from .measure import Bench, Measure
 from .observer import Observer
 from .process import Operator
 from .progress import say
 from .scenarios import Scenario
 from .writes import Log
+
+NOTES: dict[str, Callable[[Cluster, str, Operator], Awaitable[object]]] = {
+    "schedules": lateness.measure,
+    "items": wide.measure,
+}
+"""What has a line of its own below the table."""
 
 
 @dataclass
@@ -54,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure what adze costs.")
-    known = [scenario.name for scenario in scenarios.ALL]
+    known = [*(scenario.name for scenario in scenarios.ALL), *NOTES]
     parser.add_argument("--only", nargs="+", choices=known, metavar="NAME", help=f"some of: {', '.join(known)}")
     parser.add_argument("--repeat", type=int, metavar="N", help="passes over each scenario [3 of chain, else 1]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw samples there too")
@@ -87,7 +94,7 @@ async def _bench(options: argparse.Namespace) -> None:
         say(f"removing namespace {namespace}")
         await client.remove_namespace(cluster, namespace)
         await cluster.close()
-        if report.results:
+        if report.notes:
             _show(report, options.json)
 
 
@@ -102,7 +109,9 @@ async def _with_operator(
         await observer.start()
         bench = Bench(cluster, observer, namespace, log)
         await _measure(bench, operator, options, report)
-        report.notes.append(await lateness.measure(cluster, namespace))
+        for name, note in NOTES.items():
+            if not options.only or name in options.only:
+                report.notes.append(str(await note(cluster, namespace, operator)))
     except Exception:
         say(f"the operator's output ends with:\n{operator.log() or '(nothing)'}")
         raise

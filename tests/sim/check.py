@@ -29,7 +29,7 @@ UNSEEN = frozenset({"PodRejected", "NameCollision"})
 """Reasons of attempts that failed since their Pod could not be made."""
 
 
-def _live(pod: Pod) -> bool:
+def may_run(pod: Pod) -> bool:
     """Whether the step's container may run, now or later."""
     if pod.gated or pod.ended or pod.main.terminated:
         return False
@@ -255,7 +255,7 @@ class Checker:
             if outcome and outcome not in claim.outcomes:
                 claim.outcomes.append(outcome)
         live = account.live.setdefault(step, set())
-        if new is not None and _live(new):
+        if new is not None and may_run(new):
             live.add(uid)
             if len(live) > 1 and not self.stripped:
                 raise Violation("S2", f"step {step} of {account.run.metadata.name} has live Pods {sorted(live)}")
@@ -286,8 +286,8 @@ class Checker:
         if account.ended is not None and not self.stripped:
             raise Violation("S24", f"the gate of {pod.name} was opened after the end of its run")
         run = account.run
-        if run.spec.workflow_spec:
-            self.slots.opened(run, run.spec.workflow_spec.concurrency, "")
+        if account.revision:
+            self.slots.opened(run, account.revision.spec.concurrency, "")
         entries = self.node(account, claim.step).step.concurrency
         self.slots.opened(run, entries, f"{claim.step}#{claim.attempt.number}")
         self.goals["gate opened after the claim was withdrawn"] += claim.closed is not None

@@ -142,7 +142,7 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
 
 
 def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan | None]:
-    """The first plan of a run; None if its Workflow could not be read."""
+    """The first plan of a run; None if its Workflow or its key could not be read."""
     workflow: Workflow | None = None
     if run.spec.workflow is not None:
         (answer,) = yield [ReadWorkflow(run.metadata.namespace, run.spec.workflow)]
