@@ -34,7 +34,7 @@ OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("drive
 NOT_REASONS = frozenset(
     {
         *("Constant", "Linear", "Exponential", "Skipped", "True", "False", "Unknown"),
-        *("Skip", "RunLatest", "RunAll", "Cron", "Direct", "Event"),
+        *("Skip", "RunLatest", "RunAll", "Cron", "Direct", "Event", "Rerun"),
         *("Ready", "Reconciling", "Stalled", "Processed", "Normal", "Warning", "Workflow", "WorkflowRun", "UTC"),
         *("Background", "DELETE", "GET", "PATCH", "POST", "PUT"),
         *("Queue", "RoundRobin", "CancelInProgress", "CancelNewest", "KeepNewestQueued", "Lease", "PodsLeft"),
@@ -131,6 +131,8 @@ def test_each_yaml_block_can_be_applied(block: str) -> None:
         if document["kind"] != "WorkflowRun":
             continue
         run = msgspec.convert(document, Run)
+        if run.spec.rerun_of:
+            continue
         schema = compile_workflow(run.spec.workflow_spec).input if run.spec.workflow_spec else None
         if run.spec.workflow:
             schema = inputs[run.spec.workflow]

@@ -10,6 +10,7 @@ from tests.examples.expectation import matches
 from tests.installation import ROOT
 
 RUNS = sorted((ROOT / "examples").glob("*/run*.yaml"))
+RERUNS = sorted((ROOT / "examples").glob("*/rerun*.yaml"))
 EVENTS = sorted((ROOT / "examples").glob("*/event*.yaml"))
 
 
@@ -20,6 +21,17 @@ def test_an_example_ends_as_its_readme_says(kube: Kube, path: Path) -> None:
     name = yaml.safe_load(path.read_text())["metadata"]["name"]
     expected = yaml.safe_load((path.parent / path.name.replace("run", "expect", 1)).read_text())
     assert matches(expected, kube.ended(name, timeout=120)) == []
+
+
+@pytest.mark.parametrize("path", RERUNS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_an_example_is_repeated_as_its_readme_says(kube: Kube, path: Path) -> None:
+    kube.must("apply", "-f", str(path.parent / "workflow.yaml"))
+    kube.must("apply", "-f", str(path.parent / "run.yaml"))
+    again = yaml.safe_load(path.read_text())
+    kube.ended(again["spec"]["rerunOf"]["run"], timeout=120)
+    kube.must("apply", "-f", str(path))
+    expected = yaml.safe_load((path.parent / f"expect-{path.name}").read_text())
+    assert matches(expected, kube.ended(again["metadata"]["name"], timeout=120)) == []
 
 
 @pytest.mark.parametrize("path", EVENTS, ids=lambda path: f"{path.parent.name}/{path.stem}")

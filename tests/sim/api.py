@@ -69,6 +69,8 @@ class Api:
         self.pod_history: History[Pod] = History()
         self.workflow_history: History[Workflow] = History()
         self.pages: dict[str, dict[str, Any]] = {}
+        self.page_owners: dict[str, str] = {}
+        self.gone_pages: dict[str, dict[str, Any]] = {}
         self.slots: dict[str, Slot] = {}
         self.slot_history: History[Slot] = History()
         self.quota = False
@@ -98,6 +100,9 @@ class Api:
             self.runs[new.metadata.name] = new
         elif old is not None:
             del self.runs[old.metadata.name]
+            for name in [name for name, owner in self.page_owners.items() if owner == old.metadata.uid]:
+                del self.page_owners[name]
+                self.gone_pages[name] = self.pages.pop(name)
         self.run_history.changes.append((old, new))
         self._run_changed(old, new)
 
@@ -178,6 +183,7 @@ class Api:
         if name in self.pages:
             return EXISTS
         self.pages[name] = msgspec.json.decode(manifest["data"][names.PAGE])
+        self.page_owners[name] = manifest["metadata"]["ownerReferences"][0]["uid"]
         return None
 
     # Slots

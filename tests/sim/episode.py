@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from tests.sim import workflows
+from tests.sim import reruns, workflows
 from tests.sim.api import Api
 from tests.sim.check import Checker
 from tests.sim.driver import WRITES, Driver
@@ -128,6 +128,7 @@ class Episode:
             "strip": lambda word: world.strip(word >> 16),
             "collect": lambda word: world.collect(word >> 16),
             "create": self._recreate,
+            "rerun": lambda word: reruns.ask(world, word >> 16),
         }
 
     # Words

@@ -15,6 +15,7 @@ GOALS = (
     *("run deleted", "run deleted, Pods orphaned", "run made again under its name", "clock jumped"),
     *("Workflow applied after its run", "Workflow edited", "retried", "retried after a loss", "step skipped"),
     *("onFailure step claimed", "finally step claimed"),
+    *("rerun asked for", "rerun refused", "rerun begun", "step kept", "items kept", "pages copied"),
     *("item succeeded", "item failed", "item cancelled", "forEach of nothing", "outputs in a page"),
     *(f"forEach step ended {phase}" for phase in ("Succeeded", "Failed", "Cancelled")),
     *(f"run ended {phase}" for phase in ("Succeeded", "Failed", "Cancelled")),

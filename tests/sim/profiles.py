@@ -185,6 +185,22 @@ PROFILES = {
             queues=True,
             share=1,
         ),
+        # Runs are repeated while they run, after their end, and while they are being deleted.
+        Profile(
+            "reruns",
+            replicas=(1, 2, 3),
+            runs=(1, 2),
+            sizes=(0, 1, 2, 3, 6, 6, 6, 6),
+            words=500,
+            weights={
+                **CALM,
+                **{"rerun": 8, "cancel": 3, "delete run": 2, "create": 2, "collect": 6, "crash": 3, "relist": 2},
+                **{"thaw": 4, "arrive": 3},
+            },
+            freezing=60,
+            crashing=80,
+            share=3,
+        ),
         # Finalizers are stripped by hand: a step may be doubled then, but every run still ends.
         Profile(
             "stripped",

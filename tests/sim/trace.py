@@ -76,7 +76,10 @@ def result(answer: Any) -> str:
     if isinstance(answer, Slot):
         return slot(answer)
     if isinstance(answer, dict):
-        items = [slot(item) if isinstance(item, Slot) else f"{name} {pod(item)}" for name, item in answer.items()]
+        items = [
+            slot(item) if isinstance(item, Slot) else f"{name} {pod(item) if isinstance(item, Pod) else item}"
+            for name, item in answer.items()
+        ]
         return "; ".join(items) or "none"
     return "done"
 

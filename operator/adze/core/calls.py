@@ -12,7 +12,10 @@ from adze.core.slots import Slot
 
 @dataclass(frozen=True, slots=True)
 class ReadRun:
-    """Quorum GET of a run: Run, or Problem(NOT_FOUND). Another UID in the answer means that `uid` is gone."""
+    """Quorum GET of a run: Run, or Problem(NOT_FOUND). Another UID in the answer means that `uid` is gone.
+
+    An empty `uid` asks for whatever run has the name.
+    """
 
     namespace: str
     name: str

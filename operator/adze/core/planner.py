@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from adze.core import conditions, duration, manifest, origin, slots, verdict
+from adze.core import conditions, duration, manifest, origin, rerun, slots, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
-from adze.core.model import Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow, version
+from adze.core.model import Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow, WorkflowSpec, version
 from adze.core.observed import Observed
 from adze.core.origin import Standing
 from adze.core.policy import Policy
@@ -52,36 +52,44 @@ class Plan:
     wants: tuple[Want, ...] = ()
 
 
-def begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
+def begin(run: Run, workflow: Workflow | None, now: datetime, source: Run | None = None) -> Plan:
     """The first plan of a run: refuse it, let it wait, or freeze it to its workflow with every step Pending.
 
-    `workflow` must come from a quorum GET: what the user applied before the run is what runs.
+    `workflow` must come from a quorum GET: what the user applied before the run is what runs. So must `source`, the run
+    that this one repeats, if it repeats one: then that one's workflow counts, and its steps may be kept.
     """
-    trigger = run.status.trigger or origin.of(run)
+    trigger = run.status.trigger or origin.of(run, source)
     if workflow and trigger.kind is TriggerKind.CRON and run.status.trigger is None:
         standing = origin.standing(run, trigger, workflow)
         if standing is Standing.WAITS:
             return Plan(wake=now + origin.TICK_PATIENCE)
         if standing is Standing.NOT:
             return duplicate(run, f"the tick has another run, or was missed: {origin.describe(trigger)}", now)
-    return _begin(origin.triggered(run, trigger), workflow, now)
-
-
-def _begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
-    spec = run.spec.workflow_spec or (workflow.definition if workflow else None)
+    run = origin.triggered(run, trigger)
     if run.spec.cancel:
         return _refuse(run, now, verdict.CANCELLED, "the run was cancelled before it started", Phase.CANCELLED)
+    if run.spec.rerun_of and (why := rerun.refusal(run, source)):
+        return refuse_rerun(run, why, now)
+    return _begin(run, workflow, now, source)
+
+
+def _begin(run: Run, workflow: Workflow | None, now: datetime, source: Run | None) -> Plan:
+    spec: WorkflowSpec | dict[str, Any] | None
+    spec = run.spec.workflow_spec or (workflow.definition if workflow else None)
+    if source:
+        spec = source.status.workflow_spec
     if spec is None:
         return _without_workflow(run, now)
     try:
         revision = revisions.of_run(revisions.digest(spec), spec)
     except InvalidWorkflow as error:
         return _refuse(run, now, "InvalidWorkflow", str(error))
-    if nested_deeper(run.spec.input, DEEPEST):
+    given = rerun.given(source) if source else run.spec.input
+    if nested_deeper(given, DEEPEST):
         return _refuse(run, now, "InvalidInput", f"spec.input is nested more than {DEEPEST} levels deep")
     try:
         if revision.input:
-            revision.input.check(run.spec.input or {}, "spec.input")
+            revision.input.check(given or {}, "spec.input")
     except Mismatch as mismatch:
         return _refuse(run, now, "InvalidInput", str(mismatch))
     if hold := origin.hold(run, workflow, now):
@@ -95,7 +103,15 @@ def _begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
         workflow_spec=msgspec.to_builtins(spec),
         steps=tuple(StepStatus(name=node.name) for node in revision.stage(Stage.GRAPH)),
     )
+    if source and run.spec.rerun_of:
+        steps = rerun.steps(source, revision, run.spec.rerun_of.from_)
+        status = msgspec.structs.replace(status, input=given, steps=steps)
     return Plan(status=status)
+
+
+def refuse_rerun(run: Run, message: str, now: datetime) -> Plan:
+    """The end of a run that can't repeat the run that it was to repeat."""
+    return _refuse(run, now, "RerunRefused", message)
 
 
 def duplicate(run: Run, message: str, now: datetime, of: str | None = None) -> Plan:
@@ -213,7 +229,7 @@ def _never(draft: Draft, reason: str, message: str, by: str | None = None) -> Pl
 
 def run_input(run: Run, revision: Revision) -> dict[str, Any]:
     """The input with the defaults of its schema; `begin` has checked it."""
-    given = run.spec.input or {}
+    given = (run.status.input if run.spec.rerun_of else run.spec.input) or {}
     return revision.input.fill(given) if revision.input else dict(given)
 
 

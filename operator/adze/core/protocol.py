@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adze.core import fanout, keys, manifest, planner, upkeep
+from adze.core import beginning, fanout, manifest, planner, upkeep
 from adze.core import revision as revisions
 from adze.core.calls import (
     Call,
@@ -37,12 +37,12 @@ from adze.core.calls import (
     ReadPod,
     ReadRun,
     ReadSlot,
-    ReadWorkflow,
     Release,
     Say,
     WriteStatus,
 )
-from adze.core.model import Metadata, Run, RunSpec, Workflow
+from adze.core.expressions import ExpressionError
+from adze.core.model import Metadata, Run, RunSpec
 from adze.core.observed import Observed, Refusal
 from adze.core.planner import Plan
 from adze.core.pods import Pod
@@ -84,7 +84,7 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
     if run.status.workflow_spec is None:
         if run.status.phase.final:
             return (yield from _let_go(run, observed, now))
-        plan = yield from _begin(run, now)
+        plan = yield from beginning.begin(run, now)
         if plan is None:
             return Pass(again=True)
         if plan.status is None or plan.status.workflow_spec is None:
@@ -125,19 +125,6 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
             rest = fanout.rest(run.status) if wake is None or wake > now else timedelta(0)
             return Pass(wake, observed.refusals, hands.again, plan.wants, rest)
     return Pass(now, observed.refusals)
-
-
-def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan | None]:
-    """The first plan of a run; None if its Workflow could not be read."""
-    workflow: Workflow | None = None
-    if run.spec.workflow is not None:
-        (answer,) = yield [ReadWorkflow(run.metadata.namespace, run.spec.workflow)]
-        if isinstance(answer, Problem):
-            if answer.failure is not Failure.NOT_FOUND:
-                return None
-        else:
-            workflow = answer
-    return (yield from keys.settle(run, planner.begin(run, workflow, now), now))
 
 
 def _with_pages(
@@ -248,7 +235,12 @@ class _Hands:
         for pod in pods:
             known = plan.manifests.get(pod)
             if known is None:
-                known, self.observed = yield from _with_pages(self.run, self.observed, partial(self._manifest, pod))
+                try:
+                    known, self.observed = yield from _with_pages(self.run, self.observed, partial(self._manifest, pod))
+                except ExpressionError as error:
+                    # Somebody has deleted what it read when it was claimed.
+                    self._refused(pod, Problem(Failure.REFUSED, "PodRejected", f"its Pod can't be made again: {error}"))
+                    continue
             if known is None:
                 self.again = True
             else:

@@ -132,7 +132,7 @@ class Revision:
         return [node for node in self.nodes.values() if node.stage is stage]
 
 
-def digest(spec: WorkflowSpec) -> str:
+def digest(spec: WorkflowSpec | Mapping[str, Any]) -> str:
     """Names a revision; equal for equal specs whatever the order of keys."""
     return names.digest(msgspec.json.encode(spec, order="deterministic").decode(), length=12)
 

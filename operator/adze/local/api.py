@@ -37,7 +37,7 @@ class Api:
         self.pod_changed: Callable[[Pod | None, Pod | None], None] = lambda before, after: None
         self.run_changed: Callable[[Run], None] = lambda run: None
         self._verbs: dict[type, Callable[[Any], Any]] = {
-            calls.ReadRun: lambda call: self.run,
+            calls.ReadRun: lambda call: self.run if call.name == self.run.metadata.name else NOT_FOUND,
             calls.ReadWorkflow: lambda call: self.workflows.get(call.name, NOT_FOUND),
             calls.WriteStatus: self._write_status,
             calls.ListPods: lambda call: dict(self.pods),

@@ -24,7 +24,7 @@ from adze.core.model.base import (
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
 from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
 from adze.core.model.lease import LEASE_API_VERSION, MICROTIME, Lease
-from adze.core.model.run import Attempt, ItemsStatus, ItemStatus, Phase, Run, RunSpec, RunStatus, StepStatus
+from adze.core.model.run import Attempt, ItemsStatus, ItemStatus, Phase, RerunOf, Run, RunSpec, RunStatus, StepStatus
 from adze.core.model.step import (
     NOT_OWN_PARENT,
     ONE_KIND,
@@ -100,6 +100,7 @@ __all__ = [
     "Phase",
     "PullPolicy",
     "Record",
+    "RerunOf",
     "Retention",
     "Run",
     "RunSpec",
