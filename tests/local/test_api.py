@@ -7,11 +7,12 @@ from uuid import uuid4
 import msgspec
 import pytest
 
-from adze.core import calls
+from adze.core import calls, names
 from adze.core.calls import Failure, Problem
 from adze.core.model import Metadata, Run, RunStatus
 from adze.core.pods import Pod
 from adze.local.api import Api
+from adze.local.slots import NOT_FOUND
 from adze.local.state import Folder
 from adze.shell.outside import utcnow
 from tests.e2e.kube import run, shell
@@ -43,6 +44,13 @@ async def test_a_status_is_written_by_compare_and_swap(api: Api) -> None:
     assert isinstance(refused, Problem)
     assert refused.failure is Failure.CONFLICT
     assert api.run == new
+
+
+async def test_a_page_of_outputs_is_read_as_it_was_written(api: Api) -> None:
+    assert await api.do(calls.ReadPage("default", "fetch-1")) == NOT_FOUND
+    page = {"metadata": {"name": "fetch-1", "namespace": "default"}, "data": {names.PAGE: '{"0":{"rows":2}}'}}
+    assert await api.do(calls.CreatePage(page)) is None
+    assert await api.do(calls.ReadPage("default", "fetch-1")) == {"0": {"rows": 2}}
 
 
 async def test_a_pod_is_created_once_opened_by_version_and_gone_when_let_go(api: Api) -> None:

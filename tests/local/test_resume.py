@@ -19,11 +19,11 @@ from adze.local.state import Folder, Order
 from adze.shell.outside import utcnow
 from tests.cli.command import PATIENCE, adze, start
 from tests.e2e.kube import Object, run
-from tests.local.waiting import alive, until
+from tests.local.waiting import alive, said, until
 
 
-def waiting(folder: Path) -> Object:
-    """A run whose first step notes each of its starts and goes on once the file `go` is there."""
+def waiting(folder: Path, beside: str) -> Object:
+    """A run whose first step notes each of its starts and goes on once the file `go` is there, and one beside."""
     source = f"""
 import os, pathlib, time
 here = pathlib.Path({str(folder)!r})
@@ -33,13 +33,14 @@ with open(here / "starts", "a") as starts:
 while not (here / "go").exists():
     time.sleep(0.02)
 """
-    return run("waiting", {"name": "wait", "script": {"source": source}}, {"name": "next", "script": {"source": "1"}})
+    steps = {"wait": source, "next": beside}
+    return run("waiting", *({"name": name, "script": {"source": source}} for name, source in steps.items()))
 
 
-def begun(tmp_path: Path, state: Path) -> tuple[Any, Path]:
+def begun(tmp_path: Path, state: Path, beside: str = "1") -> tuple[Any, Path]:
     """The run under way, its first step started; adze's process."""
     file = tmp_path / "run.yaml"
-    file.write_text(json.dumps(waiting(tmp_path)))
+    file.write_text(json.dumps(waiting(tmp_path, beside)))
     process = start("run", str(file), state=state)
     until("started", (tmp_path / "started-1").exists)
     return process, file
@@ -57,7 +58,7 @@ def test_a_killed_adze_leaves_its_steps_running_and_the_next_takes_them_over(tmp
     process.communicate()
     assert alive(int((tmp_path / "started-1").read_text()))
     process = start("run", str(file), "--resume", state=state)
-    until("taken over", lambda: "wait  running" in process.stderr.readline())
+    said(process, "wait  running")
     (tmp_path / "go").touch()
     _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, told
@@ -73,6 +74,22 @@ def test_a_step_that_ended_while_no_adze_ran_has_succeeded(tmp_path: Path, state
     steps = resumed(file, state)
     assert [step["phase"] for step in steps.values()] == ["Succeeded", "Succeeded"]
     assert len(steps["wait"]["attempts"]) == 1
+    assert (tmp_path / "starts").read_text() == "1"
+
+
+def test_the_end_of_one_step_does_not_start_another_again(tmp_path: Path, state: Path) -> None:
+    ending = f"import pathlib, time\nwhile not pathlib.Path({str(tmp_path / 'end')!r}).exists(): time.sleep(0.02)"
+    process, file = begun(tmp_path, state, ending)
+    until("both run", lambda: list(state.glob("adze/runs/*/pods/*next*/pid")))
+    process.kill()
+    process.communicate()
+    (tmp_path / "end").touch()
+    until("ended", lambda: list(state.glob("adze/runs/*/pods/*next*/exit")))
+    process = start("run", str(file), "--resume", state=state)
+    said(process, "next  Succeeded")
+    (tmp_path / "go").touch()
+    _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, told
     assert (tmp_path / "starts").read_text() == "1"
 
 

@@ -42,6 +42,8 @@ class Api:
             calls.WriteStatus: self._write_status,
             calls.ListPods: lambda call: dict(self.pods),
             calls.CreatePod: self._create_pod,
+            calls.CreatePage: self._create_page,
+            calls.ReadPage: self._read_page,
             calls.ReadPod: lambda call: self.pods.get(call.name, NOT_FOUND),
             calls.OpenGate: self._open_gate,
             calls.Release: self._release,
@@ -86,6 +88,17 @@ class Api:
         self.manifests[name] = call.manifest
         self._folder.save(f"pods/{name}/manifest", call.manifest)
         return self._put_pod(None, replace(pod, metadata=metadata))
+
+    def _create_page(self, call: calls.CreatePage) -> None:
+        self._folder.save(_page(call.manifest["metadata"]["name"]), call.manifest)
+
+    def _read_page(self, call: calls.ReadPage) -> dict[str, Any] | Problem:
+        try:
+            manifest = self._folder.load(_page(call.name), dict)
+        except FileNotFoundError:
+            return NOT_FOUND
+        outputs: dict[str, Any] = msgspec.json.decode(manifest["data"][names.PAGE])
+        return outputs
 
     def put_pod(self, pod: Pod) -> Pod:
         """Write a Pod. One that is being deleted, has ended and is held by nobody goes."""
@@ -132,3 +145,7 @@ class Api:
         if not pod.deleting:
             self.put_pod(replace(pod, metadata=replace(pod.metadata, deletion_timestamp=self._clock())))
         return None
+
+
+def _page(name: str) -> str:
+    return f"pages/{name}"

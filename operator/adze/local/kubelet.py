@@ -67,7 +67,7 @@ class Kubelet:
                 self._watch(pod.name, found)
                 self._tell_running(pod.name, process.moment(folder, "pid"))
             elif process.noted(folder, "pid") is not None:
-                self._ended(pod.name)
+                self._tell_end(pod.name)
         for name in list(self._api.pods):
             self.look(name)
 

@@ -2,6 +2,7 @@
 
 order.json            what was asked for
 run.json              the WorkflowRun
+pages/<name>.json     outputs of a forEach step, a ConfigMap
 pods/<name>/          an attempt: manifest.json, pod.json, and the files of its process (`local.process`)
 """
 
