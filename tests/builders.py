@@ -9,9 +9,11 @@ import msgspec
 
 from adze.core import names, planner, upkeep
 from adze.core import revision as revisions
+from adze.core.cache import EntryNeeded
 from adze.core.draft import Notice
 from adze.core.model import (
     Attempt,
+    Entry,
     ItemsStatus,
     Metadata,
     Phase,
@@ -234,6 +236,7 @@ class Drive:
         self.node_answers = True
         self.unseen: dict[str, Pod] = {}
         self.pages: dict[str, dict[str, Any]] = {}
+        self.entries: dict[str, Entry | None] = {}
 
     def until_quiet(self) -> "Drive":
         """Plan and do what plans ask for, until they ask for nothing."""
@@ -263,10 +266,14 @@ class Drive:
         if status.workflow_spec is None:
             return Plan() if status.phase.final else planner.begin(self.run, None, self.now)
         frozen = revisions.of_run(status.revision or "", status.workflow_spec)
-        return planner.plan(self.run, frozen, self._observed(fresh), self.now, POLICY)
+        while True:
+            try:
+                return planner.plan(self.run, frozen, self._observed(fresh), self.now, POLICY)
+            except EntryNeeded as lacking:
+                self.entries.setdefault(lacking.name, None)
 
     def _observed(self, fresh: bool = False) -> Observed:
-        return Observed(dict(self.pods), fresh, frozenset(self.vanished), dict(self.refusals), self.pages)
+        return Observed(dict(self.pods), fresh, frozenset(self.vanished), dict(self.refusals), self.pages, self.entries)
 
     def _write(self, plan: Plan) -> None:
         assert not self.run.status.phase.final, "a terminal run never changes"
@@ -274,6 +281,12 @@ class Drive:
             self.pages[page["metadata"]["name"]] = msgspec.json.decode(page["data"][names.PAGE])
         status = msgspec.json.decode(msgspec.json.encode(plan.status), type=RunStatus)
         self.run = msgspec.structs.replace(self.run, status=status)
+        for entry in plan.stale:
+            self.entries[entry.metadata.name] = None
+        for entry in (msgspec.convert(manifest, Entry) for manifest in plan.entries):
+            metadata = msgspec.structs.replace(entry.metadata, creation_timestamp=self.now)
+            known = self.entries.get(entry.metadata.name)
+            self.entries[metadata.name] = known or msgspec.structs.replace(entry, metadata=metadata)
         self.notices += plan.notices
         self.writes += 1
 

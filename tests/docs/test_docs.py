@@ -37,7 +37,7 @@ NOT_REASONS = frozenset(
         *("Skip", "RunLatest", "RunAll", "Cron", "Direct", "Event", "Rerun"),
         *("Ready", "Reconciling", "Stalled", "Processed", "Normal", "Warning", "Workflow", "WorkflowRun", "UTC"),
         *("Background", "DELETE", "GET", "PATCH", "POST", "PUT"),
-        *("Queue", "RoundRobin", "CancelInProgress", "CancelNewest", "KeepNewestQueued", "Lease", "PodsLeft"),
+        *("Queue", "RoundRobin", "CancelInProgress", "CancelNewest", "KeepNewestQueued", "ConfigMap", "Lease", "PodsLeft"),
         *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
         *("ContainerCreating", "PodInitializing", "ContainerStatusUnknown", "ErrImagePull"),
         *("DisruptionTarget", "PodScheduled", "Continue", "Fail", "Part"),

@@ -13,7 +13,7 @@ from adze.core.names import ATTEMPT, ITEM, RUN_UID, STEP, part
 from adze.core.pods import Pod
 from adze.core.revision import Node, Stage
 from adze.core.rules import retry
-from tests.sim import items, reruns
+from tests.sim import cached, items, reruns
 from tests.sim.account import Account, Claim
 from tests.sim.api import Api
 from tests.sim.slots import SlotLedger
@@ -124,7 +124,9 @@ class Checker:
             items.changed(self, account, run, before, after)
         self.part(account, run, after)
         bare = not after.attempts or after.attempts[-1].reason is not None
-        if after.phase is Phase.SUCCEEDED and bare and not after.items:
+        if after.reason == "Cached":
+            cached.reused(self, run, after)
+        elif after.phase is Phase.SUCCEEDED and bare and not after.items:
             raise Violation("S7", f"step {after.name} succeeded without an attempt that did")
         self.goals["step skipped"] += after.phase is Phase.SKIPPED
 

@@ -223,6 +223,9 @@ class Episode:
         if self.profile.queues:
             self.api.create_run(name, workflows.queued(size, self.setting.runs[0][1], shape))
             return
+        if self.profile.cached:
+            self.api.create_run(name, workflows.cached(size, self.setting.runs[0][1] + generation // 4, how % 4))
+            return
         if how >= 3:
             self.api.create_run(name, workflows.inline(size, shape))
             return

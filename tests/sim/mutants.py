@@ -23,6 +23,7 @@ from adze.core.observed import Observed
 from adze.core.pods import Pod
 from adze.core.rules import retry
 from tests.sim.api import replace as changed
+from tests.sim.cache_mutants import CACHE_MUTANTS
 from tests.sim.driver import Driver
 from tests.sim.episode import run, setting
 from tests.sim.laboratory import Patch, laboratory, patched
@@ -338,6 +339,7 @@ MUTANTS = (
     Mutant("timers forgotten", lambda: [(protocol, "reconcile", _sleeper())], "rough", 300),
     *SLOT_MUTANTS,
     *RERUN_MUTANTS,
+    *CACHE_MUTANTS,
 )
 
 

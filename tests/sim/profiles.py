@@ -21,6 +21,8 @@ class Profile:
     stripped: bool = False
     queues: bool = False
     """Whether the runs share concurrency keys."""
+    cached: bool = False
+    """Whether the runs share a cache."""
     share: int = 1
 
 
@@ -200,6 +202,22 @@ PROFILES = {
             freezing=60,
             crashing=80,
             share=3,
+        ),
+        # Runs that find what others have handed over.
+        Profile(
+            "cached",
+            replicas=(1, 2, 3),
+            runs=(2, 3, 4),
+            sizes=(1, 2, 3),
+            words=400,
+            weights={
+                **CALM,
+                **{"crash": 3, "delete run": 3, "create": 8, "collect": 6, "relist": 2, "thaw": 3, "rerun": 2},
+            },
+            freezing=60,
+            crashing=60,
+            cached=True,
+            share=2,
         ),
         # Finalizers are stripped by hand: a step may be doubled then, but every run still ends.
         Profile(

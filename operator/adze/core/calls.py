@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any
 
 from adze.core.draft import Notice
-from adze.core.model import Lease, Run, RunStatus, Workflow, WorkflowStatus
+from adze.core.model import Entry, Lease, Run, RunStatus, Workflow, WorkflowStatus
 from adze.core.pods import Pod
 from adze.core.slots import Slot
 
@@ -74,6 +74,28 @@ class ReadPage:
 
     namespace: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEntry:
+    """Quorum GET of an entry of the cache: Entry, or a Problem, which means that there is none to use."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEntry:
+    """Create an entry of the cache: None, or a Problem, which nobody minds."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DropEntry:
+    """Delete an entry that has expired, if it still has the UID that `entry` shows: None, or a Problem."""
+
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +228,9 @@ Call = (
     | ReadPod
     | CreatePage
     | ReadPage
+    | ReadEntry
+    | StoreEntry
+    | DropEntry
     | OpenGate
     | Release
     | DeletePod

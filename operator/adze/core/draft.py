@@ -8,7 +8,7 @@ import msgspec
 
 from adze.core import fanout, names, values, verdict
 from adze.core.fanout import Fan
-from adze.core.model import Attempt, ItemStatus, Run, StepStatus
+from adze.core.model import Attempt, Entry, ItemStatus, Run, StepStatus
 from adze.core.observed import Observed
 from adze.core.pods import Pod
 from adze.core.policy import Policy
@@ -86,6 +86,7 @@ class Draft:
     outputs_size: int | None = None
     fans: dict[str, Fan] = field(default_factory=dict)
     wants: list[Want] = field(default_factory=list)
+    stale: list[Entry] = field(default_factory=list)
     start_time: datetime | None = None
     _closed: frozenset[str] | None = None
 

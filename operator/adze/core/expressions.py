@@ -290,3 +290,15 @@ def _texts(value: Any) -> Iterator[str]:
 def as_text(value: Any) -> str:
     """A string as it is, everything else as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def members(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """The texts in a JSON value with their places, as .args[0]."""
+    if isinstance(value, Mapping):
+        for key, member in value.items():
+            yield from members(member, f"{place}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, member in enumerate(value):
+            yield from members(member, f"{place}[{index}]")
+    elif isinstance(value, str):
+        yield place, value

@@ -6,17 +6,18 @@ what a status that stands asks for among the Pods. All of it is a function of it
 in the simulator and in a test.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from adze.core import conditions, duration, manifest, origin, rerun, slots, verdict
+from adze.core import cache, conditions, duration, manifest, origin, rerun, slots, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
-from adze.core.model import Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow, WorkflowSpec, version
+from adze.core.model import Entry, Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow, WorkflowSpec, version
 from adze.core.observed import Observed
 from adze.core.origin import Standing
 from adze.core.policy import Policy
@@ -40,6 +41,7 @@ class Plan:
     `status` is None when nothing is worth writing. `needs_pods` asks for a quorum LIST of the run's Pods and another
     plan. `expired` says that retention has run out. `manifests` are those of attempts claimed in `status`, by Pod name.
     `pages` are ConfigMaps that must be there before `status` is written, `wants` the slots that the run needs or uses.
+    `entries` go into the cache once `status` stands, `stale` ones leave it; nobody minds if they don't.
     """
 
     status: RunStatus | None = None
@@ -50,6 +52,8 @@ class Plan:
     needs_pods: bool = False
     expired: bool = False
     wants: tuple[Want, ...] = ()
+    entries: tuple[dict[str, Any], ...] = ()
+    stale: tuple[Entry, ...] = ()
 
 
 def begin(run: Run, workflow: Workflow | None, now: datetime, source: Run | None = None) -> Plan:
@@ -183,7 +187,19 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         wake=draft.wake,
         needs_pods=draft.needs_pods,
         wants=wants,
+        entries=tuple(_entries(draft, status)),
+        stale=tuple(draft.stale),
     )
+
+
+def _entries(draft: Draft, status: RunStatus) -> Iterator[dict[str, Any]]:
+    """What goes into the cache: of the steps that have succeeded by their own work since the run was written."""
+    ended = {step.name for step in draft.run.status.steps if step.phase.final}
+    for step in status.steps:
+        kept = draft.revision.nodes[step.name].cache
+        if kept and step.phase is Phase.SUCCEEDED and step.attempts and step.name not in ended:
+            entry = cache.manifest(draft.run, step.name, kept, step.output, draft.values())
+            yield from [entry] if entry else ()
 
 
 def _admit(draft: Draft) -> Plan | None:

@@ -22,23 +22,27 @@ import msgspec
 
 from adze.core import beginning, fanout, manifest, planner, upkeep
 from adze.core import revision as revisions
+from adze.core.cache import EntryNeeded
 from adze.core.calls import (
     Call,
     CreatePage,
     CreatePod,
     DeletePod,
     DeleteRun,
+    DropEntry,
     Failure,
     FreeSlot,
     ListPods,
     OpenGate,
     Problem,
+    ReadEntry,
     ReadPage,
     ReadPod,
     ReadRun,
     ReadSlot,
     Release,
     Say,
+    StoreEntry,
     WriteStatus,
 )
 from adze.core.expressions import ExpressionError
@@ -130,12 +134,17 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
 def _with_pages(
     run: Run, observed: Observed, ask: Callable[[Observed], T]
 ) -> Generator[Sequence[Call], Sequence[Any], tuple[T | None, Observed]]:
-    """What `ask` answers once the pages of outputs that it needs have been read; None if one can't be read now."""
+    """What `ask` answers once the pages and entries that it needs have been read; None if a page can't be now."""
     while True:
         try:
             return ask(observed), observed
         except PagesNeeded as lacking:
             names = list(lacking.names)
+        except EntryNeeded as lacking:
+            (answer,) = yield [ReadEntry(run.metadata.namespace, lacking.name)]
+            entry = None if isinstance(answer, Problem) else answer
+            observed = replace(observed, entries={**observed.entries, lacking.name: entry})
+            continue
         answers = yield [ReadPage(run.metadata.namespace, name) for name in names]
         pages = dict(observed.pages)
         for name, answer in zip(names, answers, strict=True):
@@ -225,6 +234,9 @@ class _Hands:
             answers = yield others
             self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Pod)}
             self.again |= _unsettled(answers)
+        cached: list[Call] = [*map(StoreEntry, plan.entries), *map(DropEntry, plan.stale)]
+        if cached:
+            yield cached
         self.wake = _soonest(self.wake, chores.wake)
 
     def _manifests(

@@ -10,6 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from adze.core import dag, duration, events, expressions, names, schema
+from adze.core.cache import LONGEST, Cache, definition
 from adze.core.expressions import BOOL, INT, OBJECT, OBJECTS, STRING, ExpressionError, Program, Scope, Template
 from adze.core.model import Backoff, Concurrency, Defaults, Step, WorkflowSpec
 from adze.core.schema import Validator
@@ -82,6 +83,7 @@ class Node:
     timeout: timedelta | None
     start_timeout: timedelta
     queues: tuple[Entry, ...]
+    cache: Cache | None = None
     for_each: Program | None = None
     iterated: frozenset[str] = frozenset()
     index: int | None = None
@@ -268,6 +270,7 @@ class _Compiler:
             timeout=timeout if timeout or stage is Stage.GRAPH else CLEANUP_TIMEOUT,
             start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or START_TIMEOUT,
             queues=self.queues(step.concurrency, scope, field),
+            cache=self.cache(step, scope, f"{field}.cache"),
             for_each=for_each,
             iterated=_read_by(for_each) if for_each else frozenset(),
         )
@@ -326,18 +329,26 @@ class _Compiler:
                 compiled.append(Entry(entry, key, limit))
         return tuple(compiled)
 
+    def cache(self, step: Step, scope: Scope, field: str) -> Cache | None:
+        if step.cache is None:
+            return None
+        ttl = self.limit(step.cache.ttl, f"{field}.ttl") or LONGEST
+        if ttl > LONGEST:
+            self.complain(f"{field}.ttl", f"must be at most {duration.show(LONGEST)}")
+        return Cache(self.template(step.cache.key, scope, f"{field}.key"), ttl, definition(step))
+
     def template(self, value: Any, scope: Scope, field: str) -> Template:
         try:
             template = expressions.template(value, scope)
         except ExpressionError:
             # Once more, text by text, to name the one that is wrong.
-            for place, part in _members(value):
+            for place, part in expressions.members(value):
                 try:
                     expressions.template(part, scope)
                 except ExpressionError as error:
                     self.complain(f"{field}{place}:{error.place}" if error.place else f"{field}{place}", str(error))
             return Template(None, {})
-        for place, text in _members(value):
+        for place, text in expressions.members(value):
             for source in template.sources(text):
                 self.check_fields(source, f"{field}{place}")
         return template
@@ -386,14 +397,3 @@ def _read_by(program: Program) -> frozenset[str]:
         fields = {f"{variable}.{name}" for name, _ in expressions.fields_read(program.source, variable)}
         read |= fields or {variable}
     return frozenset(read)
-
-
-def _members(value: Any, place: str = "") -> Iterable[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, member in value.items():
-            yield from _members(member, f"{place}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, member in enumerate(value):
-            yield from _members(member, f"{place}[{index}]")
-    elif isinstance(value, str):
-        yield place, value

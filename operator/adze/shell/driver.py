@@ -10,7 +10,7 @@ import structlog
 
 from adze.core import calls, names
 from adze.core.calls import Failure, Problem
-from adze.core.model import API_VERSION, LEASE_API_VERSION, Lease, Run, Workflow
+from adze.core.model import API_VERSION, LEASE_API_VERSION, Entry, Lease, Run, Workflow
 from adze.core.pods import Pod
 from adze.core.slots import Slot
 from adze.shell.cluster import MERGE, STRATEGIC, ApiError, Cluster, resource, selector
@@ -20,6 +20,7 @@ log = structlog.get_logger()
 _run = msgspec.json.Decoder(Run).decode
 _workflow = msgspec.json.Decoder(Workflow).decode
 _pod = msgspec.json.Decoder(Pod).decode
+_entry = msgspec.json.Decoder(Entry).decode
 _lease = msgspec.json.Decoder(Lease).decode
 
 
@@ -63,6 +64,9 @@ class Driver:
             calls.ReadPod: self._read_pod,
             calls.CreatePage: self._create_page,
             calls.ReadPage: self._read_page,
+            calls.ReadEntry: self._read_entry,
+            calls.StoreEntry: self._create_page,
+            calls.DropEntry: self._drop_entry,
             calls.OpenGate: self._open_gate,
             calls.Release: self._release,
             calls.DeletePod: self._delete_pod,
@@ -118,13 +122,21 @@ class Driver:
     async def _read_pod(self, call: calls.ReadPod) -> Pod:
         return _pod(await self._cluster.call("GET", resource("v1", call.namespace, "pods", call.name)))
 
-    async def _create_page(self, call: calls.CreatePage) -> None:
+    async def _create_page(self, call: calls.CreatePage | calls.StoreEntry) -> None:
         path = resource("v1", call.manifest["metadata"]["namespace"], "configmaps")
         await self._cluster.call("POST", path, call.manifest)
 
     async def _read_page(self, call: calls.ReadPage) -> dict[str, Any]:
         found = _page(await self._cluster.call("GET", resource("v1", call.namespace, "configmaps", call.name)))
         return _outputs(found.data.get(names.PAGE, "{}"))
+
+    async def _read_entry(self, call: calls.ReadEntry) -> Entry:
+        return _entry(await self._cluster.call("GET", resource("v1", call.namespace, "configmaps", call.name)))
+
+    async def _drop_entry(self, call: calls.DropEntry) -> None:
+        metadata = call.entry.metadata
+        path = resource("v1", metadata.namespace, "configmaps", metadata.name)
+        await self._cluster.call("DELETE", path, {"preconditions": {"uid": metadata.uid}})
 
     async def _open_gate(self, call: calls.OpenGate) -> Pod:
         others = [{"name": gate.name} for gate in call.pod.spec.scheduling_gates if gate.name != names.GATE]

@@ -21,6 +21,7 @@ from adze.core.model.base import (
     rule,
     version,
 )
+from adze.core.model.cache import Entry, EntryData, StepCache
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
 from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
 from adze.core.model.lease import LEASE_API_VERSION, MICROTIME, Lease
@@ -80,6 +81,8 @@ __all__ = [
     "CronTrigger",
     "Defaults",
     "Duration",
+    "Entry",
+    "EntryData",
     "EnvVar",
     "Event",
     "EventProblem",
@@ -109,6 +112,7 @@ __all__ = [
     "SecretRef",
     "SignatureEncoding",
     "Step",
+    "StepCache",
     "StepNode",
     "StepStatus",
     "Strategy",

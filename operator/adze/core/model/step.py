@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from adze.core.model.base import ATOMIC, FREE, Duration, Expression, Image, Name, PullPolicy, Record, Text, doc, rule
+from adze.core.model.cache import StepCache
 from adze.core.model.concurrency import ConcurrencyEntry
 
 
@@ -91,6 +92,11 @@ ITEMS_ONLY = rule(
     "has(self.forEach) || !(has(self.maxParallel) || has(self.failurePolicy))",
     "maxParallel and failurePolicy are for steps with forEach",
 )
+CONTAINERS_CACHE = rule(
+    "!has(self.cache) || !has(self.forEach) &&"
+    " (has(self.script) || has(self.image) || has(self.command) || has(self.args))",
+    "cache is for container and script steps without forEach",
+)
 NOT_OWN_PARENT = rule("!has(self.parents) || !(self.name in self.parents)", "a step must not be its own parent")
 
 
@@ -130,6 +136,9 @@ class Step(Defaults, frozen=True, kw_only=True):
         tuple[ConcurrencyEntry, ...],
         doc("Slots that an attempt holds while it runs, all of them; a backoff holds none.", **ATOMIC, max_length=4),
     ] = ()
+    cache: (
+        Annotated[StepCache, doc("Reuse what this step of the workflow has handed over under the same key.")] | None
+    ) = None
     output: (
         Annotated[dict[str, Any], doc("JSON Schema of the output; an attempt whose output breaks it fails.", **FREE)]
         | None
@@ -140,5 +149,5 @@ STEPS_WAIT = rule(
     "!has(self.concurrency) || self.concurrency.all(c, !has(c.strategy) || c.strategy in ['Queue', 'RoundRobin'])",
     "a step waits for its slot: strategy must be Queue or RoundRobin",
 )
-STEP_RULES = {"x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, STEPS_WAIT]}
+STEP_RULES = {"x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, CONTAINERS_CACHE, STEPS_WAIT]}
 StepNode = Annotated[Step, doc("A step.", **STEP_RULES)]

@@ -1,0 +1,57 @@
+"""What is kept for a while is deleted once its time is over, and nothing else is."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from adze.shell import sweep
+from tests.builders import NOW, seconds
+from tests.shell.fake_cluster import FakeCluster, error
+
+
+def swept(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch, now: datetime) -> set[str]:
+    """The names that are left after one look."""
+
+    monkeypatch.setattr(sweep, "utcnow", lambda: now)
+    asyncio.run(sweep.sweep_once(cluster, ("shop",)))  # type: ignore[arg-type]
+    return {name for _, _, name in cluster.objects}
+
+
+def kept() -> FakeCluster:
+    cluster = FakeCluster()
+    for name, ttl in (("minute", "1m"), ("hour", "1h")):
+        cluster.add("configmaps", "shop", name, data={"ttl": ttl, "output": "{}", "run": "r"})
+    lease: dict[str, Any] = {"holderIdentity": "x", "acquireTime": "2026-03-01T12:00:00.000000Z"}
+    cluster.add("leases", "shop", "key", spec={**lease, "leaseDurationSeconds": 60})
+    cluster.add("leases", "shop", "of-a-run", spec=lease)
+    return cluster
+
+
+def test_what_is_over_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert swept(kept(), monkeypatch, NOW + seconds(59)) == {"minute", "hour", "key", "of-a-run"}
+    assert swept(kept(), monkeypatch, NOW + seconds(60)) == {"hour", "of-a-run"}
+    assert swept(kept(), monkeypatch, NOW + seconds(3600)) == {"of-a-run"}
+
+
+def test_what_has_gone_or_changed_meanwhile_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = kept()
+
+    def conflict(method: str, path: str) -> None:
+        if method == "DELETE" and path.endswith("minute"):
+            raise error(409, "Conflict")
+
+    cluster.before = conflict
+    assert swept(cluster, monkeypatch, NOW + seconds(3600)) == {"minute", "of-a-run"}
+
+
+def test_a_kind_that_can_not_be_listed_does_not_stop_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = kept()
+
+    def forbidden(method: str, path: str) -> None:
+        if path.endswith("leases"):
+            raise error(403, "Forbidden")
+
+    cluster.before = forbidden
+    assert swept(cluster, monkeypatch, NOW + seconds(3600)) == {"key", "of-a-run"}
