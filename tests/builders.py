@@ -9,11 +9,11 @@ import msgspec
 
 from adze.core import names, planner, upkeep
 from adze.core import revision as revisions
-from adze.core.cache import EntryNeeded
+from adze.core.carrier import OwnerReference, PodMetadata
 from adze.core.draft import Notice
 from adze.core.model import (
     Attempt,
-    Entry,
+    Event,
     ItemsStatus,
     Metadata,
     Phase,
@@ -25,16 +25,15 @@ from adze.core.model import (
     Workflow,
     WorkflowSpec,
 )
+from adze.core.model.step import KIND_FIELDS
 from adze.core.observed import Observed, Refusal
 from adze.core.planner import Plan
 from adze.core.pods import (
     ContainerState,
     ContainerStatus,
     Gate,
-    OwnerReference,
     Pod,
     PodCondition,
-    PodMetadata,
     PodSpec,
     Running,
     Terminated,
@@ -63,7 +62,7 @@ def _camel(fields: dict[str, Any]) -> dict[str, Any]:
 
 def step(name: str, **fields: Any) -> Step:
     """A step; fields as in Python (`start_timeout="5s"`), bounds checked as the API server would."""
-    if not fields.keys() & {"image", "script"}:
+    if not fields.keys() & {"image", *KIND_FIELDS}:
         fields["image"] = IMAGE
     return msgspec.convert({"name": name, **_camel(fields)}, Step)
 
@@ -228,6 +227,7 @@ class Drive:
         self.pods: dict[str, Pod] = {}
         self.refusals: dict[str, Refusal] = {}
         self.vanished: set[str] = set()
+        self.events: list[Event] = []
         self.created: list[str] = []
         self.notices: list[Notice] = []
         self.writes = 0
@@ -236,7 +236,6 @@ class Drive:
         self.node_answers = True
         self.unseen: dict[str, Pod] = {}
         self.pages: dict[str, dict[str, Any]] = {}
-        self.entries: dict[str, Entry | None] = {}
 
     def until_quiet(self) -> "Drive":
         """Plan and do what plans ask for, until they ask for nothing."""
@@ -266,14 +265,11 @@ class Drive:
         if status.workflow_spec is None:
             return Plan() if status.phase.final else planner.begin(self.run, None, self.now)
         frozen = revisions.of_run(status.revision or "", status.workflow_spec)
-        while True:
-            try:
-                return planner.plan(self.run, frozen, self._observed(fresh), self.now, POLICY)
-            except EntryNeeded as lacking:
-                self.entries.setdefault(lacking.name, None)
+        return planner.plan(self.run, frozen, self._observed(fresh), self.now, POLICY)
 
     def _observed(self, fresh: bool = False) -> Observed:
-        return Observed(dict(self.pods), fresh, frozenset(self.vanished), dict(self.refusals), self.pages, self.entries)
+        pods, vanished = dict(self.pods), frozenset(self.vanished)
+        return Observed(pods, fresh, vanished, dict(self.refusals), self.pages, events=tuple(self.events))
 
     def _write(self, plan: Plan) -> None:
         assert not self.run.status.phase.final, "a terminal run never changes"
@@ -281,12 +277,6 @@ class Drive:
             self.pages[page["metadata"]["name"]] = msgspec.json.decode(page["data"][names.PAGE])
         status = msgspec.json.decode(msgspec.json.encode(plan.status), type=RunStatus)
         self.run = msgspec.structs.replace(self.run, status=status)
-        for entry in plan.stale:
-            self.entries[entry.metadata.name] = None
-        for entry in (msgspec.convert(manifest, Entry) for manifest in plan.entries):
-            metadata = msgspec.structs.replace(entry.metadata, creation_timestamp=self.now)
-            known = self.entries.get(entry.metadata.name)
-            self.entries[metadata.name] = known or msgspec.structs.replace(entry, metadata=metadata)
         self.notices += plan.notices
         self.writes += 1
 
@@ -362,6 +352,11 @@ class Drive:
         """The user changes cancel or suspend."""
         self.run = asking(self.run, **spec)
         return self.until_quiet()
+
+    def run_if(self, name: str) -> str:
+        """How a step's parents must have ended."""
+        frozen = revisions.of_run(self.run.status.revision or "", self.run.status.workflow_spec or {})
+        return frozen.nodes[name].step.run_if
 
     def step(self, name: str) -> StepStatus:
         """Status of a step."""

@@ -25,13 +25,14 @@ def _rules(*, create: bool) -> list[dict[str, Any]]:
     """What the chart gives the operator in a namespace."""
     pods = ["get", "list", "watch", "patch", "delete", *(["create"] if create else [])]
     return [
-        _rule(GROUP, ["workflowruns"], "get", "list", "watch", "create", "delete"),
+        _rule(GROUP, ["workflowruns"], "get", "list", "watch", "create", "patch", "delete"),
         _rule(GROUP, ["workflowevents"], "get", "list", "watch", "delete"),
         _rule(GROUP, ["workflowwebhooks"], "get", "list", "watch"),
         _rule(GROUP, [f"{kind}/status" for kind in ("workflows", "workflowruns", "workflowevents")], "patch"),
         _rule(GROUP, ["workflows"], "get", "list", "watch"),
         _rule("", ["pods"], *pods),
         _rule("", ["configmaps"], "get", "create"),
+        _rule("batch", ["jobs"], "get", "list", "watch", "create", "patch", "delete"),
         _rule("", ["events"], "create"),
         _rule("coordination.k8s.io", ["leases"], "get", "list", "watch", "create", "update", "patch", "delete"),
     ]

@@ -21,7 +21,7 @@ Rules = set[tuple[str, str, tuple[str, ...]]]
 
 OPERATOR: Rules = {
     ("adze.dev", "workflows", ("get", "list", "watch")),
-    ("adze.dev", "workflowruns", ("create", "delete", "get", "list", "watch")),
+    ("adze.dev", "workflowruns", ("create", "delete", "get", "list", "patch", "watch")),
     ("adze.dev", "workflowevents", ("delete", "get", "list", "watch")),
     ("adze.dev", "workflows/status", ("patch",)),
     ("adze.dev", "workflowruns/status", ("patch",)),
@@ -30,6 +30,7 @@ OPERATOR: Rules = {
     ("adze.dev", "workflowwebhooks/status", ("patch",)),
     ("", "pods", ("create", "delete", "get", "list", "patch", "watch")),
     ("", "configmaps", ("create", "delete", "get", "list")),
+    ("batch", "jobs", ("create", "delete", "get", "list", "patch", "watch")),
     ("", "events", ("create",)),
     ("coordination.k8s.io", "leases", ("create", "delete", "get", "list", "patch", "update", "watch")),
 }
@@ -38,7 +39,11 @@ GATEWAY: Rules = OPERATOR - {("adze.dev", "workflowevents", ("delete", "get", "l
 }
 WEBHOOKS: Rules = GATEWAY | {("", "secrets", ("get",))}
 LEASES: Rules = {("coordination.k8s.io", "leases", ("create", "get", "update"))}
-RELEASE: Rules = {("", "pods", ("get", "list", "patch"))}
+RELEASE: Rules = {
+    (group, resource, ("get", "list", "patch"))
+    for group, resource in (("", "pods"), ("batch", "jobs"), ("adze.dev", "workflowruns"))
+}
+APPROVE: Rules = {("adze.dev", "workflowruns", ("approve", "get", "list", "patch", "watch"))}
 RELEASE_DEPLOYMENT: Rules = {
     ("apps", "deployments", ("get", "patch")),
     ("apps", "deployments/scale", ("get", "patch")),
@@ -108,6 +113,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "rbac": {"create": False, "aggregate": False},
         "serviceAccount": {"create": False},
         "uninstall": {"releasePods": False},
+        "approvals": {"policy": False},
         "metrics": {"service": {"enabled": False}},
     },
 }

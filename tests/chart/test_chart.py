@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.chart.render import (
+    APPROVE,
     CHART,
     CRDS,
     DIGEST,
@@ -46,6 +47,7 @@ def test_rights_for_the_whole_cluster() -> None:
         ("Role", "adze-system", "adze-leases"): LEASES,
         ("ClusterRole", "", "adze-view"): VIEW,
         ("ClusterRole", "", "adze-edit"): EDIT,
+        ("ClusterRole", "", "adze-approve"): APPROVE,
         ("ClusterRole", "", "adze-release"): RELEASE,
         ("Role", "adze-system", "adze-release-deployment"): RELEASE_DEPLOYMENT,
         ("Role", "adze-system", "adze-test"): TEST,
@@ -123,7 +125,7 @@ def test_every_binding_joins_a_role_and_an_account_of_the_chart() -> None:
             (binding["roleRef"]["kind"], binding["metadata"].get("namespace", ""), binding["roleRef"]["name"])
             for binding in bindings
         }
-        aggregated = {("ClusterRole", "", "adze-view"), ("ClusterRole", "", "adze-edit")}
+        aggregated = {("ClusterRole", "", f"adze-{what}") for what in ("view", "edit", "approve")}
         assert bound == known - aggregated
         for binding in bindings:
             (subject,) = binding["subjects"]
@@ -139,6 +141,7 @@ def test_aggregation_reaches_the_built_in_roles() -> None:
         found[role["metadata"]["name"]] = {label.removeprefix(prefix) for label in labels if prefix in label}
     assert found["adze-view"] == {"view", "edit", "admin"}
     assert found["adze-edit"] == {"edit", "admin"}
+    assert found["adze-approve"] == {"admin"}, "who may create runs may not thereby approve them"
     assert found["adze"] == found["adze-release"] == set()
 
 
@@ -172,6 +175,7 @@ def test_the_operator_is_configured_by_environment() -> None:
     assert found == {
         "ADZE_NAMESPACES": "",
         "ADZE_WORKER_IMAGE": "localhost/adze/worker:1",
+        "ADZE_SERVICE_ACCOUNTS": "",
         "ADZE_LOG_LEVEL": "info",
         "ADZE_LOG_FORMAT": "json",
         "ADZE_PORT": "8080",
@@ -298,6 +302,18 @@ def test_crds_are_installed_and_kept() -> None:
         crd = found[original["metadata"]["name"]]
         assert crd["spec"] == original["spec"]
         assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+# Admission
+
+
+def test_a_policy_vouches_for_who_approves_unless_it_is_off() -> None:
+    things = render()
+    (policy,) = of_kind(things, "ValidatingAdmissionPolicy")
+    (binding,) = of_kind(things, "ValidatingAdmissionPolicyBinding")
+    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
+    assert policy["spec"]["failurePolicy"] == "Fail"
+    assert not of_kind(render({"approvals": {"policy": False}}), "ValidatingAdmissionPolicy")
 
 
 # Hooks

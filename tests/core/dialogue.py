@@ -8,6 +8,8 @@ import msgspec
 from adze.core import planner, protocol
 from adze.core import revision as revisions
 from adze.core.calls import Call, CreatePod, Failure, ListPods, Problem, WriteStatus
+from adze.core.children import Child
+from adze.core.jobs import Job
 from adze.core.model import Run
 from adze.core.observed import Observed
 from adze.core.pods import Pod
@@ -69,7 +71,8 @@ def accepted(call: Call) -> Any:
     if isinstance(call, WriteStatus):
         return after(call)
     if isinstance(call, CreatePod):
-        return msgspec.convert({**call.manifest, "metadata": {**call.manifest["metadata"], "uid": "new"}}, Pod)
+        kind = {"Pod": Pod, "Job": Job, "WorkflowRun": Child}[call.manifest["kind"]]
+        return msgspec.convert({**call.manifest, "metadata": {**call.manifest["metadata"], "uid": "new"}}, kind)
     return {} if isinstance(call, ListPods) else None
 
 
@@ -96,6 +99,6 @@ def claimed(spec: Any, **fields: Any) -> Run:
 
 
 def pod_name(subject: Run, step: str) -> str:
-    """Name of the Pod of a step's newest attempt."""
+    """Name of the Pod of a step's newest attempt, or of what else carries it out."""
     assert subject.metadata.uid == UID
-    return next(status.attempts[-1].pod for status in subject.status.steps if status.name == step)
+    return next(status.attempts[-1].carrier for status in subject.status.steps if status.name == step)

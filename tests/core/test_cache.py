@@ -1,5 +1,6 @@
 """The cache of step results: when a step ends with what another run's has handed over."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -8,11 +9,42 @@ import pytest
 from adze.core import cache, planner, revision
 from adze.core.calls import DropEntry, Failure, Problem, ReadEntry, StoreEntry
 from adze.core.model import Entry, Metadata, Phase, RerunOf, Run, RunSpec, WorkflowSpec
+from adze.core.observed import Observed
+from adze.core.planner import Plan
 from adze.core.revision import InvalidWorkflow
-from tests.builders import NOW, Drive, opened, run, seconds, step, stored, succeeded, workflow
+from tests import builders
+from tests.builders import NOW, opened, run, seconds, step, stored, succeeded, workflow
 from tests.core.dialogue import NOT_FOUND, UNKNOWN, Dialogue, reconcile
 
 KEY = {"key": "${input.word}", "ttl": "1h"}
+
+
+class Drive(builders.Drive):
+    """A Drive with a cache, which runs may share."""
+
+    def __init__(self, *arguments: Any, **fields: Any) -> None:
+        super().__init__(*arguments, **fields)
+        self.entries: dict[str, Entry | None] = {}
+
+    def _plan(self, fresh: bool) -> Plan:
+        while True:
+            try:
+                return super()._plan(fresh)
+            except cache.EntryNeeded as lacking:
+                self.entries.setdefault(lacking.name, None)
+
+    def _observed(self, fresh: bool = False) -> Observed:
+        return replace(super()._observed(fresh), entries=self.entries)
+
+    def _write(self, plan: Plan) -> None:
+        super()._write(plan)
+        for entry in plan.stale:
+            self.entries[entry.metadata.name] = None
+        for manifest in plan.entries:
+            made = msgspec.convert(manifest, Entry)
+            metadata = msgspec.structs.replace(made.metadata, creation_timestamp=self.now)
+            known = self.entries.get(metadata.name)
+            self.entries[metadata.name] = known or msgspec.structs.replace(made, metadata=metadata)
 
 
 def spec(**fields: Any) -> WorkflowSpec:

@@ -15,10 +15,11 @@ RETRIES = 2
 
 @dataclass(frozen=True)
 class Fate:
-    """What a step's attempts come to, and whether its `when` is true."""
+    """What a step's attempts come to, whether its `when` is true, and its `runIf` if it has parents."""
 
     ends: tuple[str, ...]
     when: bool = True
+    run_if: str = "Succeeded"
 
 
 Graph = dict[str, tuple[str, ...]]
@@ -45,12 +46,15 @@ def model(graph: Graph, fates: dict[str, Fate], alarm: bool, tidy: bool) -> tupl
             met = [phases.get(parent) for parent in parents]
             if name in phases or None in met:
                 continue
-            if "Failed" in met or "Cancelled" in met:
-                phases[name] = "Cancelled"
-            elif met and all(phase == "Skipped" for phase in met):
-                phases[name] = "Skipped"
-            else:
-                phases[name] = play(name)
+            bad = "Failed" in met or "Cancelled" in met
+            skipped = bool(met) and set(met) == {"Skipped"}
+            instead = {
+                "Succeeded": "Cancelled" if bad else "Skipped" if skipped else None,
+                "AnySucceeded": None if "Succeeded" in met else "Cancelled" if bad else "Skipped",
+                "Failed": None if bad else "Skipped",
+                "Always": None,
+            }
+            phases[name] = (instead[fates[name].run_if] if met else None) or play(name)
     if alarm and "Failed" in phases.values():
         phases["alarm"] = play("alarm")
     if tidy:
@@ -59,7 +63,10 @@ def model(graph: Graph, fates: dict[str, Fate], alarm: bool, tidy: bool) -> tupl
 
 
 FATE = st.builds(
-    Fate, st.lists(st.sampled_from(["succeed", "fail", "lose"]), max_size=5).map(tuple), st.integers(0, 4).map(bool)
+    Fate,
+    st.lists(st.sampled_from(["succeed", "fail", "lose"]), max_size=5).map(tuple),
+    st.integers(0, 4).map(bool),
+    st.sampled_from(["Succeeded", "Succeeded", "AnySucceeded", "Failed", "Always"]),
 )
 
 
@@ -74,7 +81,9 @@ def cases(draw: st.DrawFn) -> tuple[Graph, dict[str, Fate], bool, bool]:
 def drive_of(graph: Graph, fates: dict[str, Fate], alarm: bool, tidy: bool) -> Drive:
     def one(name: str, parents: tuple[str, ...] = ()) -> Step:
         when = None if fates[name].when else "1 > 2"
-        return step(name, parents=list(parents), retries=RETRIES, **({"when": when} if when else {}))
+        more = {"when": when} if when else {}
+        more |= {"run_if": fates[name].run_if} if parents else {}
+        return step(name, parents=list(parents), retries=RETRIES, **more)
 
     extra: dict[str, Any] = ({"on_failure": one("alarm")} if alarm else {}) | (
         {"finally_": [one("tidy")]} if tidy else {}
@@ -87,7 +96,9 @@ def check(drive: Drive, graph: Graph) -> None:
     for status in drive.run.status.steps:
         if status.attempts:
             phases = [drive.step(parent).phase for parent in graph.get(status.name, ())]
-            assert all(phase in ("Succeeded", "Skipped") for phase in phases), f"{status.name} before its parents"
+            assert all(phase.final for phase in phases), f"{status.name} before its parents"
+            happy = all(phase in ("Succeeded", "Skipped") for phase in phases)
+            assert happy or drive.run_if(status.name) != "Succeeded", f"{status.name} after a failed parent"
         assert all(attempt.finish_time for attempt in status.attempts[:-1]), f"two open attempts of {status.name}"
         assert sum(not attempt.infrastructure for attempt in status.attempts) <= RETRIES + 1
     assert len(set(drive.created)) == len(drive.created)

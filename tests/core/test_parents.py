@@ -145,3 +145,53 @@ def test_a_run_of_skipped_steps_ends_at_once() -> None:
     drive = Drive(workflow(step("a", when="false"))).until_quiet()
     assert drive.phase == "Succeeded"
     assert drive.run.status.progress == "1/1"
+
+
+@pytest.mark.parametrize(
+    ("run_if", "left", "right", "wanted"),
+    [
+        ("Succeeded", "succeed", "succeed", ("Pending", "Starting")),
+        ("Succeeded", "fail", "succeed", ("Cancelled", "ParentFailed")),
+        ("Succeeded", "skip", "succeed", ("Pending", "Starting")),
+        ("Succeeded", "skip", "skip", ("Skipped", "ParentsSkipped")),
+        ("AnySucceeded", "fail", "succeed", ("Pending", "Starting")),
+        ("AnySucceeded", "skip", "succeed", ("Pending", "Starting")),
+        ("AnySucceeded", "fail", "skip", ("Cancelled", "ParentFailed")),
+        ("AnySucceeded", "skip", "skip", ("Skipped", "ParentsSkipped")),
+        ("Failed", "succeed", "succeed", ("Skipped", "NoParentFailed")),
+        ("Failed", "skip", "skip", ("Skipped", "NoParentFailed")),
+        ("Failed", "fail", "succeed", ("Pending", "Starting")),
+        ("Always", "fail", "fail", ("Pending", "Starting")),
+        ("Always", "skip", "skip", ("Pending", "Starting")),
+    ],
+)
+def test_run_if_says_how_parents_must_have_ended(run_if: str, left: str, right: str, wanted: tuple[str, str]) -> None:
+    ends = {"left": left, "right": right}
+    parents = [step(name, **({"when": "false"} if end == "skip" else {})) for name, end in ends.items()]
+    drive = Drive(workflow(*parents, step("join", parents=["left", "right"], run_if=run_if))).until_quiet()
+    for name, end in ends.items():
+        if end != "skip":
+            getattr(drive, end)(name)
+    assert (drive.step("join").phase, drive.step("join").reason) == wanted
+
+
+@pytest.mark.parametrize("run_if", ["AnySucceeded", "Failed", "Always"])
+def test_run_if_waits_for_all_parents(run_if: str) -> None:
+    steps = [step("left"), step("right"), step("join", parents=["left", "right"], run_if=run_if)]
+    drive = Drive(workflow(*steps)).until_quiet().succeed("left")
+    assert drive.live == {"right"}
+    drive.fail("right")
+    assert drive.live == {"join"}
+
+
+def test_a_step_after_a_failure_does_not_mend_the_run() -> None:
+    steps = [step("a"), step("mend", parents=["a"], run_if="Failed"), step("go-on", parents=["mend"])]
+    drive = Drive(workflow(*steps)).until_quiet().fail("a").succeed("mend", "go-on")
+    assert drive.phase == "Failed"
+    assert drive.phases == {"a": "Failed", "mend": "Succeeded", "go-on": "Succeeded"}
+
+
+def test_run_if_starts_nothing_after_a_cancel() -> None:
+    steps = [step("a"), step("b", parents=["a"], run_if="Always")]
+    drive = Drive(workflow(*steps)).until_quiet().start("a").ask(cancel=True)
+    assert drive.phases == {"a": "Cancelled", "b": "Cancelled"}

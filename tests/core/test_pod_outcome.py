@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adze.core.pods import INLINE_LIMIT, ContainerState, Outcome, Pod, Terminated, outcome, parse_output
+from adze.core.pods import (
+    INLINE_LIMIT,
+    ContainerState,
+    ContainerStatus,
+    Outcome,
+    Pod,
+    Terminated,
+    outcome,
+    parse_output,
+)
 from tests.builders import (
     NOW,
     deleting,
@@ -240,3 +249,12 @@ def test_any_text_is_read_or_refused(message: str) -> None:
     value, problem = parse_output(message)
     assert value is None or isinstance(value, dict)
     assert value is None or problem is None
+
+
+def test_an_init_container_that_fails_is_named() -> None:
+    ended = ContainerState(terminated=Terminated(exit_code=3, reason="Error", message="no such host"))
+    init = ContainerStatus(name="fetch", state=ended)
+    seen = outcome(with_status(placed(pod()), phase="Failed", init_container_statuses=(init,)))
+    assert seen is not None
+    assert (seen.reason, seen.exit_code) == ("InitContainerFailed", 3)
+    assert seen.message == "init container fetch: exit code 3: no such host"

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from adze.core.pods import ContainerState, ContainerStatus, Gate, OwnerReference, Pod, PodSpec, Waiting, waiting
+from adze.core.carrier import OwnerReference
+from adze.core.pods import ContainerState, ContainerStatus, Gate, Pod, PodSpec, Waiting, waiting
 from tests.builders import (
     deleting,
     failed,

@@ -36,6 +36,7 @@ def problems(spec: WorkflowSpec) -> list[str]:
         ),
         (workflow(step("a"), finally_=[step("z"), step("z")]), "spec.finally[z]: the name 'z' is taken"),
         (workflow(step("a"), on_failure=step("z", parents=["a"])), "spec.onFailure.parents: onFailure steps have no"),
+        (workflow(step("a", run_if="Failed")), "spec.steps[a].runIf: says how parents must have ended, but"),
         (workflow(step("a"), finally_=[step("z", parents=["a"])]), "spec.finally[z].parents: finally steps have no"),
     ],
 )

@@ -33,18 +33,31 @@ OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("drive
 
 NOT_REASONS = frozenset(
     {
-        *("Constant", "Linear", "Exponential", "Skipped", "True", "False", "Unknown"),
+        *("Approved", "Complete", "Job", "Never", "Pod", "RuntimeDefault"),
+        *("Constant", "Linear", "Exponential", "Skipped", "Always", "AnySucceeded", "True", "False", "Unknown"),
         *("Skip", "RunLatest", "RunAll", "Cron", "Direct", "Event", "Rerun"),
         *("Ready", "Reconciling", "Stalled", "Processed", "Normal", "Warning", "Workflow", "WorkflowRun", "UTC"),
         *("Background", "DELETE", "GET", "PATCH", "POST", "PUT"),
-        *("Queue", "RoundRobin", "CancelInProgress", "CancelNewest", "KeepNewestQueued", "ConfigMap", "Lease", "PodsLeft"),
+        *(
+            "Queue",
+            "RoundRobin",
+            "CancelInProgress",
+            "CancelNewest",
+            "KeepNewestQueued",
+            "ConfigMap",
+            "Lease",
+            "PodsLeft",
+        ),
         *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
         *("ContainerCreating", "PodInitializing", "ContainerStatusUnknown", "ErrImagePull"),
         *("DisruptionTarget", "PodScheduled", "Continue", "Fail", "Part"),
     }
 )
 """Capitalised words in the code that never end up in a `reason`: kinds, verbs, phases, and what is read of Pods."""
-WITHOUT_REASONS = ("crd.py", "manifest.py", "webhook.py", "signatures.py", "cloudevents.py", "openapi.py")
+WITHOUT_REASONS = (
+    *("crd.py", "manifest.py", "overlay.py", "pod.py"),
+    *("webhook.py", "signatures.py", "cloudevents.py", "openapi.py"),
+)
 WORD = re.compile(r"[A-Z][a-z]+([A-Z][A-Za-z]*)*(-[a-z]+)?|[A-Z]{2,}[A-Za-z]+")
 
 

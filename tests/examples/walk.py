@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from adze.core import planner, revision
-from adze.core.manifest import DIRECTORY
+from adze.core import names, planner, revision
 from adze.core.model import Run, Workflow
 from adze.core.observed import Observed
 from adze.core.pods import INLINE_LIMIT, Pod
@@ -53,7 +52,7 @@ def execute(manifest: dict[str, Any], folder: Path) -> Pod:
 
     env = {variable["name"]: variable["value"].replace("$$(", "$(") for variable in container["env"]}
     here = {"ADZE_CONTEXT": str(folder / "context.json"), "ADZE_OUTPUT": str(output), "PATH": os.environ["PATH"]}
-    python, *arguments = [word.replace(DIRECTORY, str(folder)) for word in container["command"]]
+    python, *arguments = [word.replace(names.DIRECTORY, str(folder)) for word in container["command"]]
     assert python == "python3"
     limit = manifest["spec"].get("activeDeadlineSeconds")
     ended = subprocess.run(

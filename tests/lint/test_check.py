@@ -40,8 +40,8 @@ PLACES = {
     ),
     "a rule": (
         lines("  - name: a\n", SCRIPT, "    image: x:1\n"),
-        "f.yaml:6:5: error: spec.steps[a]: a step must have exactly one kind: script, or a container (image, command, "
-        "args) [schema]",
+        "f.yaml:6:5: error: spec.steps[a]: a step must have exactly one kind: script, job, workflow, sleep, approval, "
+        "waitFor, or a container (image, command, args) [schema]",
     ),
     "a name twice": (
         lines("  - name: a\n", SCRIPT, "  - name: a\n", SCRIPT),

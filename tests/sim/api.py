@@ -13,8 +13,9 @@ import msgspec
 
 from adze.core import names
 from adze.core.calls import Failure, Problem
+from adze.core.carrier import OwnerReference, PodMetadata
 from adze.core.model import Entry, Metadata, Run, RunSpec, RunStatus, Workflow, WorkflowSpec
-from adze.core.pods import Gate, OwnerReference, Pod, PodMetadata, PodSpec, PodStatus
+from adze.core.pods import Gate, Pod, PodSpec, PodStatus
 from adze.core.slots import LeaseMetadata, LeaseSpec, Slot
 
 NAMESPACE = "sim"

@@ -24,6 +24,7 @@ COMMANDS = {
     "suspend": "adze.cli.change:suspend",
     "resume": "adze.cli.change:resume",
     "rerun": "adze.cli.rerun:rerun",
+    "approve": "adze.cli.approve:approve",
     "event": "adze.cli.event:event",
     "operator": "adze.cli.operator:operator",
     "release": "adze.cli.operator:release",

@@ -13,7 +13,7 @@ import click
 
 from adze.cli import exits
 from adze.cli.kubeconfig import Access, login
-from adze.cli.resources import PODS, Resource
+from adze.cli.resources import PODS, REVIEWS, Resource
 from adze.core import names
 
 if TYPE_CHECKING:
@@ -101,6 +101,13 @@ class Cluster:
         """Merge-patch an object. Conflict if `body` has a resourceVersion that has passed."""
         query = {"dryRun": "All" if dry_run else None}
         return self._call("patch", resource, "PATCH", resource.path(self.namespace, name), query, body)
+
+    def whoami(self) -> str:
+        """The name by which the cluster knows who asks."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = self._call("create", REVIEWS, "POST", REVIEWS.path(None), NOTHING, review)
+        name: str = answer["status"]["userInfo"]["username"]
+        return name
 
     def watch(self, resource: Resource, version: str, query: Query = NOTHING) -> Iterator[tuple[str, Object]]:
         """Changes after a resource version, as (ADDED, MODIFIED or DELETED, object), until the server ends it."""

@@ -30,6 +30,7 @@ WORKFLOWS = Resource("/apis/adze.dev/v1alpha1", "workflows", "workflow")
 WORKFLOW_EVENTS = Resource("/apis/adze.dev/v1alpha1", "workflowevents", "WorkflowEvent")
 PODS = Resource("/api/v1", "pods", "Pod")
 EVENTS = Resource("/api/v1", "events", "Event")
+REVIEWS = Resource("/apis/authentication.k8s.io/v1", "selfsubjectreviews", "SelfSubjectReview")
 
 KINDS = {
     **dict.fromkeys(("runs", "run", "workflowruns", "workflowrun", "awr"), RUNS),

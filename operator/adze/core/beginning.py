@@ -65,9 +65,7 @@ def _copy(run: Run, step: StepStatus) -> Generator[Sequence[Call], Sequence[Any]
             return problem
         if not step.phase.final:
             found = [rerun.kept_outputs(outputs, items.succeeded) for outputs in found]
-        made = {
-            names.page(run.metadata.name, run.metadata.uid, step.name, outputs): outputs for outputs in found if outputs
-        }
+        made = {_name(run, step, outputs): outputs for outputs in found if outputs}
         answers = (yield [CreatePage(manifest.page(run, *page)) for page in made.items()]) if made else ()
         for answer in answers:
             if isinstance(answer, Problem) and answer.failure is not Failure.EXISTS:
@@ -75,3 +73,7 @@ def _copy(run: Run, step: StepStatus) -> Generator[Sequence[Call], Sequence[Any]
         pages += made
         size += sum(len(msgspec.json.encode(outputs)) for outputs in made.values())
     return msgspec.structs.replace(step, items=msgspec.structs.replace(items, pages=tuple(pages), paged=size))
+
+
+def _name(run: Run, step: StepStatus, outputs: Any) -> str:
+    return names.page(run.metadata.name, run.metadata.uid, step.name, msgspec.json.encode(outputs).decode())

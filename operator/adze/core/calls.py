@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from adze.core.draft import Notice
+from adze.core.carrier import Carrier
+from adze.core.draft import Awaited, Notice
 from adze.core.model import Entry, Lease, Run, RunStatus, Workflow, WorkflowStatus
-from adze.core.pods import Pod
 from adze.core.slots import Slot
 
 
@@ -40,14 +40,23 @@ class WriteStatus:
 
 @dataclass(frozen=True, slots=True)
 class ListPods:
-    """Quorum LIST of the run's Pods: dict of Pod by name."""
+    """Quorum LIST of the run's Pods, and of the other kinds that carry its attempts out: dict of Carrier by name."""
 
     run: Run
+    kinds: frozenset[str] = frozenset({"Pod"})
+
+
+@dataclass(frozen=True, slots=True)
+class ListEvents:
+    """Quorum LIST of the events in the run's namespace that one of `awaits` means: list of Event."""
+
+    run: Run
+    awaits: tuple[Awaited, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CreatePod:
-    """Create: Pod, or Problem(EXISTS, REFUSED…)."""
+    """Create what carries an attempt out: Carrier, or Problem(EXISTS, REFUSED…)."""
 
     run: Run
     manifest: dict[str, Any]
@@ -55,10 +64,11 @@ class CreatePod:
 
 @dataclass(frozen=True, slots=True)
 class ReadPod:
-    """Quorum GET of a Pod: Pod, or Problem(NOT_FOUND)."""
+    """Quorum GET of a Pod, or of another `kind` of carrier: Carrier, or Problem(NOT_FOUND)."""
 
     namespace: str
     name: str
+    kind: str = "Pod"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +110,26 @@ class DropEntry:
 
 @dataclass(frozen=True, slots=True)
 class OpenGate:
-    """Take our scheduling gate off, if the Pod still has the version that `pod` shows: Pod, or Problem(CONFLICT)."""
+    """Take our gate off, if the Pod or other carrier still has the version that `pod` shows, or Problem(CONFLICT)."""
 
-    pod: Pod
+    pod: Carrier
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Take our finalizer off, if the Pod still has the UID that `pod` shows: Pod, or a Problem."""
+    """Take our finalizer off, if the Pod or other carrier still has the UID that `pod` shows: it, or a Problem."""
 
-    pod: Pod
+    pod: Carrier
 
 
 @dataclass(frozen=True, slots=True)
 class DeletePod:
-    """Delete with the Pod's grace, if it still has the UID that `pod` shows: None, or a Problem."""
+    """End it, if it still has the UID that `pod` shows: None, or a Problem.
 
-    pod: Pod
+    A Pod is deleted with its grace, a Job after its Pods; a child run is cancelled.
+    """
+
+    pod: Carrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +237,7 @@ Call = (
     | ReadWorkflow
     | WriteStatus
     | ListPods
+    | ListEvents
     | CreatePod
     | ReadPod
     | CreatePage

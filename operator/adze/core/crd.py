@@ -30,6 +30,11 @@ RUN_RULES = [
         )
         for field in ("workflow", "workflowSpec", "input", "rerunOf", "runAt", "idempotencyKey", "idempotencyWindow")
     ),
+    rule(
+        "!has(oldSelf.approvals) || oldSelf.approvals.all(o, has(self.approvals) && "
+        "self.approvals.exists(n, n.step == o.step && n.by == o.by))",
+        "approvals must not be removed",
+    ),
     rule("!(has(oldSelf.cancel) && oldSelf.cancel) || (has(self.cancel) && self.cancel)", "cancel must not be undone"),
 ]
 
@@ -144,8 +149,9 @@ def structural(schema: Mapping[str, Any], components: Mapping[str, Any]) -> dict
         required = [name for name in schema.get("required", ()) if "default" not in merged["properties"][name]]
         if required:
             merged["required"] = required
-    if "items" in schema:
-        merged["items"] = structural(schema["items"], components)
+    for part in ("items", "additionalProperties"):
+        if part in merged and isinstance(schema.get(part), Mapping):
+            merged[part] = structural(schema[part], components)
     return merged
 
 

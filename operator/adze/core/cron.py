@@ -14,7 +14,7 @@ import msgspec
 from adze.core import duration, names, schedule
 from adze.core.draft import MESSAGE_LIMIT, Notice, cut
 from adze.core.model import CronStatus, CronTrigger, Missed, TickRun, Workflow, WorkflowSpec, WorkflowStatus
-from adze.core.revision import Problem
+from adze.core.pieces import Problem
 from adze.core.schedule import Schedule
 from adze.core.schema import DEEPEST, Mismatch, Validator, nested_deeper
 

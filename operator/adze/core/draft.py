@@ -6,11 +6,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adze.core import fanout, names, values, verdict
+from adze.core import events, fanout, names, values, verdict
+from adze.core.carrier import Carrier
 from adze.core.fanout import Fan
-from adze.core.model import Attempt, Entry, ItemStatus, Run, StepStatus
+from adze.core.model import Attempt, Entry, Event, ItemStatus, Run, StepStatus
 from adze.core.observed import Observed
-from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Node, Revision, Stage
 from adze.core.slots import Want
@@ -65,6 +65,19 @@ class Notice:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """Events that a step waits for: their type, and since when they count."""
+
+    pattern: str
+    since: datetime
+
+    def means(self, event: Event) -> bool:
+        """Whether this is one of them, but for the step's filter."""
+        created = event.metadata.creation_timestamp
+        return events.matches(self.pattern, event.spec.type) and created is not None and created >= self.since
+
+
 @dataclass(slots=True)
 class Draft:
     """Rules read and change this; nothing outside it changes. One draft lives for one plan."""
@@ -83,6 +96,7 @@ class Draft:
     firm: bool = False
     ripe: datetime | None = None
     needs_pods: bool = False
+    awaits: list[Awaited] = field(default_factory=list)
     outputs_size: int | None = None
     fans: dict[str, Fan] = field(default_factory=dict)
     wants: list[Want] = field(default_factory=list)
@@ -164,12 +178,12 @@ class Draft:
         """Whether the attempt was closed before this draft: a LIST proves nothing about what comes after it."""
         if self._closed is None:
             parts = self.run.status.parts()
-            self._closed = frozenset(a.pod for part in parts for a in part.attempts if a.finish_time)
-        return attempt.pod in self._closed
+            self._closed = frozenset(a.carrier for part in parts for a in part.attempts if a.finish_time)
+        return attempt.carrier in self._closed
 
-    def pod(self, attempt: Attempt) -> Pod | None:
+    def pod(self, attempt: Attempt) -> Carrier | None:
         """The Pod of an attempt as last seen."""
-        return self.observed.pod(attempt.pod, self.run.metadata.uid)
+        return self.observed.pod(attempt.carrier, self.run.metadata.uid)
 
     def values(self, node: Node | None = None) -> values.Values:
         """What expressions see: those of a step, or of one of its items."""
@@ -203,6 +217,8 @@ class Draft:
         An outcome was read from a Pod that has ended. A withdrawn attempt's Pod may not even be known here yet: only
         a LIST made after the withdrawal tells, and this asks for it.
         """
+        if not attempt.carrier:
+            return True
         pod = self.pod(attempt)
         if pod and not pod.ended:
             return False
@@ -217,7 +233,7 @@ class Draft:
 WITHDRAWN = frozenset(
     {
         *(*verdict.EARLY, verdict.DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"),
-        *("PodRejected", "NameCollision", "PodLost"),
+        *("PodRejected", "JobRejected", "RunRejected", "Forbidden", "NameCollision", "PodLost"),
     }
 )
 """Reasons of attempts that weren't read from an ended Pod: we ended them, or saw no Pod where another may see one."""

@@ -59,6 +59,7 @@ class Subscriber(Record, frozen=True, kw_only=True):
 class _SightSpec(Record, frozen=True, kw_only=True):
     source: str
     id: str
+    type: str = ""
     ttl: Duration = "1h"
 
 
@@ -159,7 +160,7 @@ def _first(
 ) -> Iterator[Firing | EventProblem]:
     """The run of the first trigger whose filter holds; a trigger that fails is told of and counts as not holding."""
     name = workflow.metadata.name
-    values = _values(event)
+    values = values_of(event)
     for index, trigger in fitting:
         try:
             holds = _holds(trigger, values)
@@ -195,7 +196,8 @@ def _problem(workflow: str, reason: str, message: str) -> EventProblem:
     return EventProblem(workflow=workflow, reason=reason, message=message[:MESSAGE_LIMIT])
 
 
-def _values(event: Event) -> dict[str, Any]:
+def values_of(event: Event) -> dict[str, Any]:
+    """What expressions see of an event."""
     spec = event.spec
     return {
         "event.source": spec.source,

@@ -185,6 +185,14 @@ def fields_read(source: str, owner: str) -> Iterator[tuple[str, str]]:
         yield found[1], f"{line + 1}:{found.start() - bare.rfind(chr(10), 0, found.start())}"
 
 
+def read_by(program: Program) -> frozenset[str]:
+    """What an expression reads, as dotted names: fields of a variable where it reads only fields."""
+    read: set[str] = set()
+    for name in program.variables:
+        read |= {f"{name}.{field}" for field, _ in fields_read(program.source, name)} or {name}
+    return frozenset(read)
+
+
 def _pieces(text: str) -> Iterator[str | tuple[str, int]]:
     """Literal pieces, and (expression, offset) for each `${…}`; `$${` is a literal `${`."""
     position = 0
@@ -290,15 +298,3 @@ def _texts(value: Any) -> Iterator[str]:
 def as_text(value: Any) -> str:
     """A string as it is, everything else as JSON."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def members(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """The texts in a JSON value with their places, as .args[0]."""
-    if isinstance(value, Mapping):
-        for key, member in value.items():
-            yield from members(member, f"{place}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, member in enumerate(value):
-            yield from members(member, f"{place}[{index}]")
-    elif isinstance(value, str):
-        yield place, value

@@ -156,7 +156,7 @@ class Fan:
                 contents.append(page)
                 page, size = {}, 0
         new = {
-            names.page(self.owner.name, self.owner.uid, self.node.name, each): each
+            names.page(self.owner.name, self.owner.uid, self.node.name, msgspec.json.encode(each).decode()): each
             for each in (*contents, page)
             if each
         }

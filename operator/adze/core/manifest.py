@@ -7,14 +7,13 @@ from typing import Any
 
 import msgspec
 
-from adze.core import kinds, names
+from adze.core import kinds, names, overlay
 from adze.core.expressions import variable as variable_of
 from adze.core.model import API_VERSION, Attempt, Run
 from adze.core.policy import Policy
 from adze.core.revision import Node, Stage
 from adze.core.values import Values, error
 
-DIRECTORY = "/adze"
 OUTPUT_PATH = "/dev/termination-log"
 CONTEXT_LIMIT = 200 * 1024
 """Bytes of context and script together: all annotations of an object may hold 256 KiB."""
@@ -22,18 +21,44 @@ CONTEXT_LIMIT = 200 * 1024
 _FILES = {"context.json": names.CONTEXT, "script": names.SCRIPT}
 
 
-class TooLarge(ValueError):
+class TooLarge(kinds.Impossible):
     """A step whose files don't fit in its Pod."""
+
+    def __init__(self, size: int) -> None:
+        message = f"context and script take {size} bytes; {CONTEXT_LIMIT} fit: hand over less, or a reference"
+        super().__init__("ContextTooLarge", message)
 
 
 def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy) -> dict[str, Any]:
-    """The manifest. ExpressionError if a `${…}` fails, TooLarge if context and script don't fit."""
-    texts = node.texts.texts(values, _unexpanded)
-    content = kinds.content(node.step, texts, policy)
-    files = {"context.json": context(node, attempt, values), **content.files}
-    size = sum(len(text.encode()) for text in files.values())
+    """The manifest of what carries an attempt out. Raises ExpressionError or Impossible."""
+    for field, message in kinds.forbidden(node.step, policy):
+        raise kinds.Impossible("Forbidden", f"{field}: {message}")
+    kind = kinds.of(node.step)
+    if isinstance(kind, kinds.InPod):
+        return _pod(kind, run, node, attempt, values, policy)
+    assert isinstance(kind, kinds.ByObject)
+    in_pods = kind.resource == "Job"
+    # What becomes part of a Pod is text for the kubelet; what becomes a child's input keeps its types.
+    texts = node.texts.texts(values, _unexpanded) if in_pods else node.texts.render(values)
+    frame = kinds.Frame(
+        run=run,
+        metadata=_metadata(run, node, attempt),
+        context=_fitting(node, attempt, values, {}) if in_pods else "",
+        volume=_files(("context.json",), _pages(node, values)) if in_pods else {},
+        env=_own_env(run, node, attempt),
+    )
+    return kind.build(node.step, texts, frame)
+
+
+def _fitting(node: Node, attempt: Attempt, values: Values, files: Mapping[str, str]) -> str:
+    text = context(node, attempt, values)
+    size = sum(len(one.encode()) for one in (text, *files.values()))
     if size > CONTEXT_LIMIT:
-        raise TooLarge(f"context and script take {size} bytes; {CONTEXT_LIMIT} fit: hand over less, or a reference")
+        raise TooLarge(size)
+    return text
+
+
+def _metadata(run: Run, node: Node, attempt: Attempt) -> dict[str, Any]:
     labels = {
         names.MANAGED_BY: "adze",
         names.RUN: names.label(run.metadata.name),
@@ -45,20 +70,27 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
         labels[names.ITEM] = str(node.index)
     if run.spec.workflow:
         labels[names.WORKFLOW] = names.label(run.spec.workflow)
-    pages = {step: found.pages for step in _shown(node, values) if (found := values.steps[step].items) and found.pages}
     return {
+        "name": attempt.carrier,
+        "namespace": run.metadata.namespace,
+        "labels": labels,
+        "finalizers": [names.FINALIZER],
+        "ownerReferences": [owner(run)],
+    }
+
+
+def _pod(kind: kinds.InPod, run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy) -> dict[str, Any]:
+    texts = node.texts.texts(values, _unexpanded)
+    content = kind.content(node.step, texts, policy)
+    files = {"context.json": _fitting(node, attempt, values, content.files), **content.files}
+    annotations = {_FILES[name]: text for name, text in files.items()}
+    plain = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {
-            "name": attempt.pod,
-            "namespace": run.metadata.namespace,
-            "labels": labels,
-            "annotations": {_FILES[name]: text for name, text in files.items()},
-            "finalizers": [names.FINALIZER],
-            "ownerReferences": [owner(run)],
-        },
-        "spec": spec(run, node, attempt, texts["env"], content, pages),
+        "metadata": {**_metadata(run, node, attempt), "annotations": annotations},
+        "spec": spec(run, node, attempt, texts["env"], content, _pages(node, values)),
     }
+    return overlay.apply(plain, node.step.pod)
 
 
 def page(run: Run, name: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,12 +137,8 @@ def spec(
         "env": [*_own_env(run, node, attempt), *_user_env(node, env)],
         "terminationMessagePath": OUTPUT_PATH,
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "adze", "mountPath": DIRECTORY, "readOnly": True}],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            **({"runAsNonRoot": True} if content.non_root else {}),
-        },
+        "volumeMounts": [{"name": names.VOLUME, "mountPath": names.DIRECTORY, "readOnly": True}],
+        "securityContext": overlay.FEW_RIGHTS | ({"runAsNonRoot": True} if content.non_root else {}),
     }
     optional = {
         "command": content.command,
@@ -120,10 +148,6 @@ def spec(
         "resources": step.resources,
     }
     container |= {field: value for field, value in optional.items() if value is not None}
-    items = [
-        {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{_FILES[name]}']"}}
-        for name in ("context.json", *content.files)
-    ]
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
         "schedulingGates": [{"name": names.GATE}],
@@ -131,7 +155,7 @@ def spec(
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
-        "volumes": [{"name": "adze", **_files({"items": items}, pages)}],
+        "volumes": [{"name": names.VOLUME, **_files(("context.json", *content.files), pages)}],
     }
     if node.timeout:
         # A backstop for when no operator runs; it counts from the kubelet's acceptance, so image pulls are in it.
@@ -139,8 +163,19 @@ def spec(
     return pod
 
 
-def _files(annotations: Mapping[str, Any], pages: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+def _pages(node: Node, values: Values) -> dict[str, Sequence[str]]:
+    """The pages of outputs that a step is shown, by step."""
+    shown = ((step, values.steps[step].items) for step in _shown(node, values))
+    return {step: items.pages for step, items in shown if items and items.pages}
+
+
+def _files(files: Sequence[str], pages: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     """The volume with the step's files: context and script, and its parents' pages as outputs/STEP/NUMBER.json."""
+    annotations = {
+        "items": [
+            {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{_FILES[name]}']"}} for name in files
+        ]
+    }
     if not pages:
         return {"downwardAPI": annotations}
     maps = [
@@ -158,7 +193,7 @@ def _unexpanded(text: str) -> str:
 
 def _own_env(run: Run, node: Node, attempt: Attempt) -> list[dict[str, str]]:
     values = {
-        "ADZE_CONTEXT": f"{DIRECTORY}/context.json",
+        "ADZE_CONTEXT": f"{names.DIRECTORY}/context.json",
         "ADZE_OUTPUT": OUTPUT_PATH,
         "ADZE_RUN": run.metadata.name,
         "ADZE_STEP": node.name,
@@ -209,7 +244,7 @@ def _result(node: Node, values: Values, step: str) -> dict[str, Any]:
     if left_out:
         output = {}
     elif status.items and status.items.pages:
-        output = {"outputs": f"{DIRECTORY}/outputs/{step}"}
+        output = {"outputs": f"{names.DIRECTORY}/outputs/{step}"}
     else:
         output = {"output": _without_lists(node, variable, values.output(step))}
     result = {**output, "phase": status.phase.value}

@@ -1,11 +1,7 @@
 """Every name, label, annotation and finalizer that adze writes. Names are deterministic: a repeat is harmless."""
 
 import hashlib
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
-
-import msgspec
 
 GROUP = "adze.dev"
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -48,9 +44,15 @@ EVENT_UID = f"{GROUP}/event-uid"
 """Annotations of such a run: the event's source, id and type, and the UID of the WorkflowEvent."""
 
 FINALIZER = f"{GROUP}/outcome"
-"""Holds a Pod until its outcome is in the run's status."""
+"""Holds a Pod, Job or child run until its outcome is in the run's status."""
 GATE = f"{GROUP}/claim"
-"""Holds a Pod from the scheduler until the run is known to stand behind it."""
+"""Holds a Pod from the scheduler, a Job or a child run from its start, until the run is known to stand behind it."""
+
+QUEUE = "kueue.x-k8s.io/queue-name"
+"""The label by which Kueue takes charge of a Job."""
+
+ANCESTORS = f"{GROUP}/ancestors"
+"""The workflows of the runs above a child run, outermost first, by comma."""
 
 CONTEXT = f"{GROUP}/context"
 SCRIPT = f"{GROUP}/script"
@@ -61,12 +63,20 @@ PAGE = "outputs.json"
 
 MAIN = "main"
 """The container whose end is the attempt's end."""
+VOLUME = "adze"
+DIRECTORY = "/adze"
+"""The volume with the step's files, and where the container finds it."""
 
 
 def digest(*parts: object, length: int = 10) -> str:
     """A short stable hash of the parts, fit for a Kubernetes name."""
     text = "\x1f".join(str(part) for part in parts)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def is_own(key: str) -> bool:
+    """Whether a label or annotation is adze's to write."""
+    return key.startswith(f"{GROUP}/") or key == MANAGED_BY
 
 
 def pod(run: str, run_uid: str, step: str, attempt: int, item: int | None = None) -> str:
@@ -81,10 +91,9 @@ def pod(run: str, run_uid: str, step: str, attempt: int, item: int | None = None
     return f"{readable.replace('.', '-')}-{digest(*parts)}"
 
 
-def page(run: str, run_uid: str, step: str, outputs: Mapping[str, Any]) -> str:
-    """Name of a ConfigMap with outputs: it follows from them, so that a page never changes under its name."""
-    text = msgspec.json.encode(outputs).decode()
-    return f"{run[:30].replace('.', '-')}-{step[:16]}-{digest(run_uid, step, text)}"
+def page(run: str, run_uid: str, step: str, content: str) -> str:
+    """Name of a ConfigMap with outputs: it follows from its content, so that a page never changes under its name."""
+    return f"{run[:30].replace('.', '-')}-{step[:16]}-{digest(run_uid, step, content)}"
 
 
 def part(step: str, item: int) -> str:

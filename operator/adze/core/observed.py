@@ -1,12 +1,12 @@
 """What a plan is made from besides the run itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from adze.core.model import Entry
-from adze.core.pods import Pod
+from adze.core.carrier import Carrier
+from adze.core.model import Entry, Event
 from adze.core.revision import Revision
 from adze.core.slots import Dismissal, Slot, Wait
 
@@ -25,7 +25,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The Pods and slots of one run as they were last seen.
+    """The Pods of one run, its Jobs, child runs and slots, as they were last seen.
 
     `fresh` says that `pods` is a quorum LIST made after the run was read; until then a Pod that isn't here may exist.
     `vanished` names Pods that were seen and then disappeared with their finalizer on. `pages` are those pages of
@@ -33,9 +33,10 @@ class Observed:
     one that isn't there, or can't be had.
     `slots` are the Leases that bear the run's name; `granted` are the holders that may rely on theirs; `waits` tells
     why others have none yet. `live` is the run's Workflow as it is now, whose limits count.
+    `events` are those that a plan has asked for.
     """
 
-    pods: Mapping[str, Pod] = field(default_factory=dict)
+    pods: Mapping[str, Carrier] = field(default_factory=dict)
     fresh: bool = False
     vanished: frozenset[str] = frozenset()
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
@@ -46,12 +47,13 @@ class Observed:
     waits: Mapping[str, Wait] = field(default_factory=dict)
     dismissal: Dismissal | None = None
     live: Revision | None = None
+    events: Sequence[Event] = ()
 
-    def pod(self, name: str, owner: str) -> Pod | None:
+    def pod(self, name: str, owner: str) -> Carrier | None:
         """The Pod of that name if the run with the UID `owner` controls it; somebody else's is nobody's attempt."""
         pod = self.pods.get(name)
         return pod if pod and pod.owned_by(owner) else None
 
-    def owned(self, owner: str) -> Iterator[Pod]:
+    def owned(self, owner: str) -> Iterator[Carrier]:
         """The Pods that the run with the UID `owner` controls."""
         return (pod for pod in self.pods.values() if pod.owned_by(owner))

@@ -15,7 +15,7 @@ import msgspec
 
 from adze.core import cache, conditions, duration, manifest, origin, rerun, slots, verdict
 from adze.core import revision as revisions
-from adze.core.draft import REASON_LIMIT, Draft, Notice, cut
+from adze.core.draft import REASON_LIMIT, Awaited, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
 from adze.core.model import Entry, Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow, WorkflowSpec, version
 from adze.core.observed import Observed
@@ -40,8 +40,9 @@ class Plan:
 
     `status` is None when nothing is worth writing. `needs_pods` asks for a quorum LIST of the run's Pods and another
     plan. `expired` says that retention has run out. `manifests` are those of attempts claimed in `status`, by Pod name.
-    `pages` are ConfigMaps that must be there before `status` is written, `wants` the slots that the run needs or uses.
-    `entries` go into the cache once `status` stands, `stale` ones leave it; nobody minds if they don't.
+    `pages` are ConfigMaps that must be there before `status` is written, `wants` the slots that the run needs or uses,
+    `awaits` the events that steps wait for. `entries` go into the cache once `status` stands, `stale` ones leave it;
+    nobody minds if they don't.
     """
 
     status: RunStatus | None = None
@@ -54,6 +55,7 @@ class Plan:
     wants: tuple[Want, ...] = ()
     entries: tuple[dict[str, Any], ...] = ()
     stale: tuple[Entry, ...] = ()
+    awaits: tuple[Awaited, ...] = ()
 
 
 def begin(run: Run, workflow: Workflow | None, now: datetime, source: Run | None = None) -> Plan:
@@ -168,17 +170,17 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         return waiting
     for rule in RULES:
         rule(draft)
-    status = _sum_up(draft)
+    status, awaits = _sum_up(draft), tuple(dict.fromkeys(draft.awaits))
     if draft.needs_pods and not draft.firm:
         # Nothing to record before the LIST that decides what comes next.
-        return Plan(needs_pods=True, wake=draft.wake)
+        return Plan(needs_pods=True, wake=draft.wake, awaits=awaits)
     wants = tuple(draft.wants)
     if status == run.status:
-        return Plan(wake=draft.wake, wants=wants)
+        return Plan(wake=draft.wake, wants=wants, awaits=awaits)
     if not draft.firm and status.observed_generation == run.status.observed_generation and not status.phase.final:
         ripe = draft.ripe or now
         if now < ripe:
-            return Plan(wake=min(draft.wake or ripe, ripe), wants=wants)
+            return Plan(wake=min(draft.wake or ripe, ripe), wants=wants, awaits=awaits)
     return Plan(
         status=status,
         notices=tuple(draft.notices),
@@ -189,6 +191,7 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         wants=wants,
         entries=tuple(_entries(draft, status)),
         stale=tuple(draft.stale),
+        awaits=awaits,
     )
 
 

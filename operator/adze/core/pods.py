@@ -1,7 +1,6 @@
 """What adze reads of a Pod, and how the end of an attempt is read from it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from signal import Signals
 from typing import Any
@@ -9,31 +8,9 @@ from typing import Any
 import msgspec
 
 from adze.core import names
+from adze.core.carrier import Carrier, Outcome, PodMetadata, condition
 from adze.core.model import Record
 from adze.core.schema import DEEPEST, nested_deeper
-
-
-class OwnerReference(Record, frozen=True, kw_only=True):
-    """Whose Pod it is."""
-
-    uid: str
-    kind: str = ""
-    name: str = ""
-    controller: bool = False
-
-
-class PodMetadata(Record, frozen=True, kw_only=True, gc=False):
-    """Identity of a Pod and what holds it."""
-
-    name: str
-    namespace: str
-    uid: str = ""
-    resource_version: str = ""
-    labels: dict[str, str] = {}
-    finalizers: tuple[str, ...] = ()
-    owner_references: tuple[OwnerReference, ...] = ()
-    creation_timestamp: datetime | None = None
-    deletion_timestamp: datetime | None = None
 
 
 class Gate(Record, frozen=True, kw_only=True, gc=False):
@@ -108,7 +85,7 @@ class PodStatus(Record, frozen=True, kw_only=True, gc=False):
     init_container_statuses: tuple[ContainerStatus, ...] = ()
 
 
-class Pod(Record, frozen=True, kw_only=True, gc=False):
+class Pod(Carrier, frozen=True, kw_only=True, gc=False):
     """A narrow view of a Pod: decoding it costs a fifth of a dict, keeping it less still."""
 
     metadata: PodMetadata
@@ -116,29 +93,9 @@ class Pod(Record, frozen=True, kw_only=True, gc=False):
     status: PodStatus = PodStatus()
 
     @property
-    def name(self) -> str:
-        """Its name."""
-        return self.metadata.name
-
-    @property
     def gated(self) -> bool:
         """Whether our scheduling gate is still on it: nothing of it has started."""
         return any(gate.name == names.GATE for gate in self.spec.scheduling_gates)
-
-    @property
-    def held(self) -> bool:
-        """Whether our finalizer is on it."""
-        return names.FINALIZER in self.metadata.finalizers
-
-    @property
-    def done(self) -> bool:
-        """Whether it has ended and was let go: nothing of it matters any more."""
-        return names.RELEASED in self.metadata.labels
-
-    @property
-    def deleting(self) -> bool:
-        """Whether its deletion has begun."""
-        return self.metadata.deletion_timestamp is not None
 
     @property
     def ended(self) -> bool:
@@ -148,31 +105,37 @@ class Pod(Record, frozen=True, kw_only=True, gc=False):
         containers = (*self.status.init_container_statuses, *self.status.container_statuses)
         return self.main.terminated is not None and all(c.state.terminated for c in containers)
 
-    def owned_by(self, uid: str) -> bool:
-        """Whether the object with that UID controls it. Labels alone can be written by anybody."""
-        return any(owner.controller and owner.uid == uid for owner in self.metadata.owner_references)
-
     @property
     def main(self) -> ContainerState:
         """State of the container whose end is the attempt's end."""
         return next((c.state for c in self.status.container_statuses if c.name == names.MAIN), ContainerState())
 
+    @property
+    def started(self) -> datetime | None:
+        """Since when the step's container runs."""
+        return self.main.running.started_at if self.main.running else None
+
+    @property
+    def node(self) -> str | None:
+        """The node that it was placed on."""
+        return self.spec.node_name or None
+
     def condition(self, kind: str) -> PodCondition | None:
         """The condition of that type."""
-        return next((condition for condition in self.status.conditions if condition.type == kind), None)
+        found: PodCondition | None = condition(self.status.conditions, kind)
+        return found
 
+    def outcome(self) -> Outcome | None:
+        """The end of the attempt that this Pod is, or None while it may still run."""
+        return outcome(self)
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt ended. `reason` is None when it succeeded."""
+    def waiting(self) -> tuple[str, str] | None:
+        """Why it should run but doesn't."""
+        return waiting(self)
 
-    reason: str | None = None
-    message: str | None = None
-    exit_code: int | None = None
-    start: datetime | None = None
-    finish: datetime | None = None
-    output: dict[str, Any] | None = None
-    infrastructure: bool = False
+    def facts(self) -> tuple[object, ...]:
+        """All of it that a plan can depend on."""
+        return facts(self)
 
 
 # Reasons of a Pod's own status that the node or the cluster caused, not the step (kubelet and PodGC write them).
@@ -193,6 +156,8 @@ def outcome(pod: Pod) -> Outcome | None:
     if terminated and terminated.exit_code == 0:
         return _succeeded(terminated)
     disruption = pod.condition("DisruptionTarget")
+    if pod.status.phase == "Failed" and not terminated and (init := _init_failure(pod)):
+        return init
     if terminated or pod.status.phase == "Failed":
         return _failed(pod, terminated or Terminated(exit_code=-1), disruption)
     if pod.status.phase == "Succeeded":
@@ -211,6 +176,22 @@ def _succeeded(terminated: Terminated) -> Outcome:
     if problem:
         return Outcome(reason=problem[0], message=problem[1], exit_code=0, start=start, finish=finish)
     return Outcome(output=output, exit_code=0, start=start, finish=finish)
+
+
+def _init_failure(pod: Pod) -> Outcome | None:
+    """The end of a Pod whose init container failed, so that its own never started; None if none did."""
+    for container in pod.status.init_container_statuses:
+        ended = container.state.terminated
+        if ended and ended.exit_code and not pod.deleting and pod.status.reason == "":
+            message = f"init container {container.name}: {_exit(ended.exit_code)}: {ended.message or ended.reason}"
+            return Outcome(
+                reason="InitContainerFailed",
+                message=message,
+                exit_code=ended.exit_code,
+                start=ended.started_at,
+                finish=ended.finished_at,
+            )
+    return None
 
 
 def _failed(pod: Pod, terminated: Terminated, disruption: PodCondition | None) -> Outcome:

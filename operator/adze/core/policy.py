@@ -10,3 +10,5 @@ class Policy:
     """Settings of the installation that end up in Pods."""
 
     worker_image: str = DEFAULT_WORKER_IMAGE
+    service_accounts: tuple[str, ...] = ()
+    """Service accounts that a step may name; `*` stands for any."""

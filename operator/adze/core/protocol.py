@@ -12,17 +12,16 @@ order of the batches is the safety argument (docs/adr/0003-step-protocol.md):
 6. A run ends by withdrawing its claims, then listing and deleting its Pods, then the final write.
 """
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from adze.core import beginning, fanout, manifest, planner, upkeep
 from adze.core import revision as revisions
-from adze.core.cache import EntryNeeded
 from adze.core.calls import (
     Call,
     CreatePage,
@@ -32,11 +31,10 @@ from adze.core.calls import (
     DropEntry,
     Failure,
     FreeSlot,
+    ListEvents,
     ListPods,
     OpenGate,
     Problem,
-    ReadEntry,
-    ReadPage,
     ReadPod,
     ReadRun,
     ReadSlot,
@@ -45,26 +43,27 @@ from adze.core.calls import (
     StoreEntry,
     WriteStatus,
 )
+from adze.core.carrier import Carrier
+from adze.core.draft import Awaited
 from adze.core.expressions import ExpressionError
+from adze.core.kinds import Impossible
 from adze.core.model import Metadata, Run, RunSpec
 from adze.core.observed import Observed, Refusal
+from adze.core.pages import with_pages
 from adze.core.planner import Plan
-from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.revision import Revision
 from adze.core.slots import Slot, Want, attempt_holder, needed
-from adze.core.values import PagesNeeded, Values
-
-T = TypeVar("T")
+from adze.core.values import Values
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """What a pass leaves behind: when to look again, creates that were refused, the slots wanted (None: as before).
+    """What a pass leaves behind: when to look again, creates that were refused, slots wanted, events waited for.
 
     `again` asks for another pass because a call got a conflict or an unknown answer: soon, and later each time in a
     row (`backoff.again`). The watch brings the newer object, normally sooner. `rest` is how long to wait before the
-    next pass, whatever asks for it.
+    next pass, whatever asks for it. `wants` and `awaits` are None where nothing was learnt about that.
     """
 
     wake: datetime | None = None
@@ -72,6 +71,7 @@ class Pass:
     again: bool = False
     wants: tuple[Want, ...] | None = None
     rest: timedelta = timedelta(0)
+    awaits: frozenset[str] | None = None
 
 
 Steps = Generator[Sequence[Call], Sequence[Any], Pass]
@@ -88,6 +88,8 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
     if run.status.workflow_spec is None:
         if run.status.phase.final:
             return (yield from _let_go(run, observed, now))
+        if run.metadata.annotations.gate is not None and not run.spec.cancel:
+            return Pass()  # A child run with its gate on waits for the run that has created it.
         plan = yield from beginning.begin(run, now)
         if plan is None:
             return Pass(again=True)
@@ -96,9 +98,10 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         # The frozen workflow and the first claims go out in one write.
         begun = msgspec.structs.replace(run, status=plan.status)
     revision = revisions.of_run(begun.status.revision or "", begun.status.workflow_spec or {})
+    events: frozenset[Awaited] = frozenset()
     for _ in range(MAX_ROUNDS):
         asked = partial(planner.plan, begun, revision, now=now, policy=policy)
-        planned, observed = yield from _with_pages(run, observed, asked)
+        planned, observed = yield from with_pages(run, observed, asked)
         if planned is None:
             return Pass(refusals=observed.refusals, again=True)
         plan = planned
@@ -119,39 +122,23 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
         yield from hands.do(plan)
         observed = replace(hands.observed, pods=hands.pods, refusals=hands.refusals)
         if plan.needs_pods:
-            (listed,) = yield [ListPods(run)]
+            (listed,) = yield [ListPods(run, revision.carriers)]
             if isinstance(listed, Problem):
                 return Pass(refusals=observed.refusals, again=True)
             observed = replace(observed, pods=listed, fresh=True)
+        elif not events.issuperset(plan.awaits):
+            events = frozenset(plan.awaits)
+            (found,) = yield [ListEvents(run, plan.awaits)]
+            if isinstance(found, Problem):
+                return Pass(refusals=observed.refusals, again=True)
+            observed = replace(observed, events=found)
         elif not hands.replan and not (plan.status and plan.status.phase.final):
             wake = _soonest(plan.wake, hands.wake)
             # A run that has more to claim at once doesn't rest.
             rest = fanout.rest(run.status) if wake is None or wake > now else timedelta(0)
-            return Pass(wake, observed.refusals, hands.again, plan.wants, rest)
+            awaits = frozenset(awaited.pattern for awaited in plan.awaits)
+            return Pass(wake, observed.refusals, hands.again, plan.wants, rest, awaits)
     return Pass(now, observed.refusals)
-
-
-def _with_pages(
-    run: Run, observed: Observed, ask: Callable[[Observed], T]
-) -> Generator[Sequence[Call], Sequence[Any], tuple[T | None, Observed]]:
-    """What `ask` answers once the pages and entries that it needs have been read; None if a page can't be now."""
-    while True:
-        try:
-            return ask(observed), observed
-        except PagesNeeded as lacking:
-            names = list(lacking.names)
-        except EntryNeeded as lacking:
-            (answer,) = yield [ReadEntry(run.metadata.namespace, lacking.name)]
-            entry = None if isinstance(answer, Problem) else answer
-            observed = replace(observed, entries={**observed.entries, lacking.name: entry})
-            continue
-        answers = yield [ReadPage(run.metadata.namespace, name) for name in names]
-        pages = dict(observed.pages)
-        for name, answer in zip(names, answers, strict=True):
-            if isinstance(answer, Problem) and answer.failure is not Failure.NOT_FOUND:
-                return None, observed
-            pages[name] = None if isinstance(answer, Problem) else answer
-        observed = replace(observed, pages=pages)
 
 
 def _let_go(run: Run, observed: Observed, now: datetime) -> Steps:
@@ -207,7 +194,7 @@ class _Hands:
         self.policy = policy
         self.pods = dict(observed.pods)
         owner = run.metadata.uid
-        wanted = {attempt.pod for part in run.status.parts() if (attempt := part.open_attempt)}
+        wanted = {attempt.carrier for part in run.status.parts() if (attempt := part.open_attempt)}
         # What is refused counts only for a Pod that is wanted and isn't there.
         self.refusals = {
             pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not observed.pod(pod, owner)
@@ -223,7 +210,7 @@ class _Hands:
         manifests = yield from self._manifests(chores.create, plan)
         if manifests:
             answers = yield [CreatePod(self.run, manifest) for manifest in manifests.values()]
-            opening += yield from self._created(tuple(manifests), answers)
+            opening += yield from self._created({pod: one["kind"] for pod, one in manifests.items()}, answers)
         if opening:
             yield from self._open(opening, plan.wants)
         others: list[Call] = [DeletePod(pod) for pod in chores.delete]
@@ -232,7 +219,7 @@ class _Hands:
         others += [Say(self.run, notice) for notice in plan.notices]
         if others:
             answers = yield others
-            self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Pod)}
+            self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Carrier)}
             self.again |= _unsettled(answers)
         cached: list[Call] = [*map(StoreEntry, plan.entries), *map(DropEntry, plan.stale)]
         if cached:
@@ -242,17 +229,23 @@ class _Hands:
     def _manifests(
         self, pods: Sequence[str], plan: Plan
     ) -> Generator[Sequence[Call], Sequence[Any], dict[str, dict[str, Any]]]:
-        """The manifests by Pod; without those that can't be made before something has been read."""
+        """The manifests by Pod, without those that can't be made before something has been read.
+
+        One that can't be made any more, as the installation's rules have changed, is refused.
+        """
         made = {}
         for pod in pods:
             known = plan.manifests.get(pod)
-            if known is None:
-                try:
-                    known, self.observed = yield from _with_pages(self.run, self.observed, partial(self._manifest, pod))
-                except ExpressionError as error:
-                    # Somebody has deleted what it read when it was claimed.
-                    self._refused(pod, Problem(Failure.REFUSED, "PodRejected", f"its Pod can't be made again: {error}"))
-                    continue
+            try:
+                if known is None:
+                    known, self.observed = yield from with_pages(self.run, self.observed, partial(self._manifest, pod))
+            except Impossible as error:
+                self._refused(pod, Problem(Failure.REFUSED, error.reason, str(error)))
+                continue
+            except ExpressionError as error:
+                # Somebody has deleted what it read when it was claimed.
+                self._refused(pod, Problem(Failure.REFUSED, "PodRejected", f"it can't be made again: {error}"))
+                continue
             if known is None:
                 self.again = True
             else:
@@ -263,7 +256,7 @@ class _Hands:
         """The manifest of an attempt that an earlier pass, or another process, has claimed."""
         for part in self.run.status.parts():
             for attempt in part.attempts:
-                if attempt.pod == pod:
+                if attempt.carrier == pod:
                     node = self.revision.node(part.name)
                     steps = {step.name: step for step in self.run.status.steps}
                     given = planner.run_input(self.run, self.revision)
@@ -273,12 +266,12 @@ class _Hands:
         raise LookupError(pod)
 
     def _created(
-        self, names: Sequence[str], answers: Sequence[Any]
-    ) -> Generator[Sequence[Call], Sequence[Any], list[Pod]]:
+        self, kinds: Mapping[str, str], answers: Sequence[Any]
+    ) -> Generator[Sequence[Call], Sequence[Any], list[Carrier]]:
         """The Pods that stand for the claimed attempts: created now, or found under their name and ours."""
-        pods: list[Pod] = []
+        pods: list[Carrier] = []
         existing: list[str] = []
-        for name, answer in zip(names, answers, strict=True):
+        for name, answer in zip(kinds, answers, strict=True):
             if not isinstance(answer, Problem):
                 self.refusals.pop(name, None)
                 self.pods[name] = answer
@@ -288,7 +281,7 @@ class _Hands:
             else:
                 self._refused(name, answer)
         if existing:
-            answers = yield [ReadPod(self.run.metadata.namespace, name) for name in existing]
+            answers = yield [ReadPod(self.run.metadata.namespace, name, kinds[name]) for name in existing]
             for name, answer in zip(existing, answers, strict=True):
                 if isinstance(answer, Problem):
                     self.again = True
@@ -298,7 +291,9 @@ class _Hands:
                     if answer.deleting:
                         self.again = True
                 else:
-                    self._refused(name, Problem(Failure.REFUSED, "NameCollision", f"Pod {name} belongs to another"))
+                    self._refused(
+                        name, Problem(Failure.REFUSED, "NameCollision", f"{kinds[name]} {name} belongs to another")
+                    )
         return pods
 
     def _refused(self, pod: str, problem: Problem) -> None:
@@ -320,10 +315,10 @@ class _Hands:
         self.wake = _soonest(self.wake, self.refusals[pod].retry_at)
         self.replan |= before is None or before.reason != problem.reason
 
-    def _open(self, pods: Sequence[Pod], wants: Sequence[Want]) -> Generator[Sequence[Call], Sequence[Any], None]:
+    def _open(self, pods: Sequence[Carrier], wants: Sequence[Want]) -> Generator[Sequence[Call], Sequence[Any], None]:
         """One read for all Pods of a wave, and one for each slot that they need, made after each Pod was seen."""
         holders = {
-            attempt.pod: attempt_holder(part.name, attempt.number)
+            attempt.carrier: attempt_holder(part.name, attempt.number)
             for part in self.run.status.parts()
             for attempt in part.attempts
         }
@@ -349,7 +344,8 @@ class _Hands:
         if allowed:
             answers = yield [OpenGate(pod) for pod in allowed]
             self.pods |= {answer.name: answer for answer in answers if not isinstance(answer, Problem)}
-            self.again |= any(isinstance(answer, Problem) for answer in answers)
+            # An opened Job that its queue holds back sends no further news of itself.
+            self.again |= any(isinstance(answer, Problem) or bool(answer.waiting()) for answer in answers)
 
 
 def _stands(asked: Mapping[str, Slot], read: Slot) -> bool:
@@ -357,7 +353,7 @@ def _stands(asked: Mapping[str, Slot], read: Slot) -> bool:
     return read.metadata.uid == asked[read.metadata.name].metadata.uid and not read.marked
 
 
-def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Pod], slots: Sequence[Slot] = ()) -> Steps:
+def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Carrier], slots: Sequence[Slot] = ()) -> Steps:
     """Let go of Pods and slots whose run is gone or going, once a quorum GET has said so.
 
     Without a `name` no Pod has an owner any more: the run was deleted with `--cascade=orphan`. Such Pods may run on.

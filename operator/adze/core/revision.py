@@ -1,6 +1,6 @@
 """A workflow checked and compiled: what a run is frozen to."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import Enum
@@ -9,15 +9,18 @@ from typing import Any, Self
 
 import msgspec
 
-from adze.core import dag, duration, events, expressions, names, schema
-from adze.core.cache import LONGEST, Cache, definition
-from adze.core.expressions import BOOL, INT, OBJECT, OBJECTS, STRING, ExpressionError, Program, Scope, Template
-from adze.core.model import Backoff, Concurrency, Defaults, Step, WorkflowSpec
+from adze.core import dag, events, expressions, kinds, names, overlay, schema
+from adze.core.cache import Cache
+from adze.core.expressions import BOOL, INT, OBJECT, OBJECTS, STRING, Program, Scope, Template
+from adze.core.model import Backoff, Defaults, RunIf, Step, WorkflowSpec
+from adze.core.model.base import camel
+from adze.core.pieces import Pieces, Problem
 from adze.core.schema import Validator
 from adze.core.slots import Entry
 
 START_TIMEOUT = timedelta(minutes=10)
 """Limit from a Pod's creation to its container's start, where the step sets none."""
+FOREVER = timedelta(days=3650)
 CLEANUP_TIMEOUT = timedelta(minutes=5)
 """Limit of an attempt of an onFailure or finally step that sets none: a run past its deadline must end."""
 
@@ -47,23 +50,17 @@ class Stage(Enum):
     FINALLY = "finally"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """What is wrong with a workflow: the field (with line:column in an expression) and why."""
-
-    field: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.field}: {self.message}"
-
-
 class InvalidWorkflow(ValueError):
     """A workflow that no run can be made of."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(str(problem) for problem in self.problems))
+
+
+def place(step: Step, stage: Stage) -> str:
+    """The field of a workflow that holds the step."""
+    return "spec.onFailure" if stage is Stage.ON_FAILURE else f"spec.{stage.value}[{step.name}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +76,7 @@ class Node:
     retry_when: Program | None
     texts: Template
     output: Validator | None
+    filter: Program | None
     backoff: Backoff
     timeout: timedelta | None
     start_timeout: timedelta
@@ -129,6 +127,12 @@ class Revision:
         index = names.index(part)
         return node if index is None else node.item(index)
 
+    @property
+    def carriers(self) -> frozenset[str]:
+        """The Kubernetes kinds of the objects that carry its attempts out."""
+        found = (kinds.of(node.step) for node in self.nodes.values())
+        return frozenset({"Pod", *(kind.resource for kind in found if isinstance(kind, kinds.ByObject))})
+
     def stage(self, stage: Stage) -> list[Node]:
         """The steps of that stage, in the order of the spec."""
         return [node for node in self.nodes.values() if node.stage is stage]
@@ -158,21 +162,18 @@ def compile_workflow(spec: WorkflowSpec) -> Revision:
     return revision
 
 
-class _Compiler:
+class _Compiler(Pieces):
     def __init__(self, spec: WorkflowSpec) -> None:
+        super().__init__()
         self.spec = spec
-        self.problems: list[Problem] = []
         self.defaults = spec.defaults or Defaults()
         self.names = frozenset(step.name for step in spec.steps)
-        self.lists = frozenset(step.name for step in _all_steps(spec) if step.for_each)
+        self.lists = frozenset(step.name for step in spec.every_step() if step.for_each)
         objects = (step for step in spec.steps if not step.for_each)
         owners = {"input": spec.input} | {expressions.variable(s.name, "output"): s.output for s in objects}
         closed = {owner: schema.closed_fields(fields) for owner, fields in owners.items()}
-        self.closed = {owner: fields for owner, fields in closed.items() if fields is not None}
+        self.closed |= {owner: fields for owner, fields in closed.items() if fields is not None}
         self.input: Mapping[str, Any] | None = None
-
-    def complain(self, field: str, message: str) -> None:
-        self.problems.append(Problem(field, message))
 
     def run(self) -> Revision:
         spec = self.spec
@@ -188,9 +189,9 @@ class _Compiler:
         ):
             for step in steps:
                 if step.name in nodes:
-                    self.complain(self.field(step, stage), f"the name {step.name!r} is taken by another step")
+                    self.complain(place(step, stage), f"the name {step.name!r} is taken by another step")
                 if step.parents:
-                    self.complain(f"{self.field(step, stage)}.parents", f"{stage.value} steps have no parents")
+                    self.complain(f"{place(step, stage)}.parents", f"{stage.value} steps have no parents")
                 nodes[step.name] = self.node(step, stage, everything)
             everything |= {step.name for step in steps}
         size = len(msgspec.json.encode(spec))
@@ -237,24 +238,25 @@ class _Compiler:
             return {name: frozenset(direct) & frozenset(parents) for name, direct in parents.items()}
         return dag.ancestors(parents)
 
-    @staticmethod
-    def field(step: Step, stage: Stage) -> str:
-        return "spec.onFailure" if stage is Stage.ON_FAILURE else f"spec.{stage.value}[{step.name}]"
-
     def node(self, step: Step, stage: Stage, upstream: frozenset[str]) -> Node:
-        field = self.field(step, stage)
+        field = place(step, stage)
+        for name in sorted(kinds.of(step).without):
+            if getattr(step, name) not in (None, ()):
+                self.complain(f"{field}.{camel(name)}", f"a step with {camel(kinds.name(step))} can't have it")
         step = self.merged(step)
-        if not step.script and not step.image:
+        if kinds.name(step) == "image" and not step.image:
             self.complain(f"{field}.image", "a container step needs an image, here or in spec.defaults")
-        scope = around = self.scope(upstream, stage)
+        if step.run_if is not RunIf.SUCCEEDED and not step.parents:
+            self.complain(f"{field}.runIf", "says how parents must have ended, but this step has none")
+        kind = kinds.of(step)
+        for member, message in kind.problems(step):
+            self.complain(f"{field}.{member}", message)
+        if step.approval and step.for_each:
+            self.complain(f"{field}.forEach", "an approval is asked for once, not for each item")
+        around = self.scope(upstream, stage)
         for_each = self.program(step.for_each, around, f"{field}.forEach", expressions.DYN)
-        if for_each:
-            scope = self.scope_of_item(for_each, around, f"{field}.forEach")
-        texts = {
-            "command": step.command,
-            "args": step.args,
-            "env": {variable.name: variable.value for variable in step.env if variable.value is not None},
-        }
+        scope = self.scope_of_item(for_each, around, f"{field}.forEach") if for_each else around
+        texts = self.texts(kind, step, field)
         timeout = self.limit(step.timeout, f"{field}.timeout")
         backoff = step.backoff or Backoff()
         self.duration(backoff.base, f"{field}.backoff.base")
@@ -266,13 +268,14 @@ class _Compiler:
             retry_when=self.program(step.retry_when, RETRY_SCOPE, f"{field}.retryWhen", BOOL),
             texts=self.template(texts, scope, field),
             output=self.validator(step.output, f"{field}.output"),
+            filter=self.filter(step, scope, field),
             backoff=backoff,
-            timeout=timeout if timeout or stage is Stage.GRAPH else CLEANUP_TIMEOUT,
-            start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or START_TIMEOUT,
+            timeout=timeout if timeout or stage is Stage.GRAPH or step.sleep else CLEANUP_TIMEOUT,
+            start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or _start_timeout(kind, stage),
             queues=self.queues(step.concurrency, scope, field),
             cache=self.cache(step, scope, f"{field}.cache"),
             for_each=for_each,
-            iterated=_read_by(for_each) if for_each else frozenset(),
+            iterated=expressions.read_by(for_each) if for_each else frozenset(),
         )
 
     def scope_of_item(self, for_each: Program, around: Scope, field: str) -> Scope:
@@ -282,17 +285,47 @@ class _Compiler:
             return around
         return Scope({**around.variables, "item": kind, "index": INT}, self.names)
 
+    def filter(self, step: Step, scope: Scope, field: str) -> Program | None:
+        """What an event is held against; it reads whatever the step sees, too."""
+        if step.wait_for is None:
+            return None
+        self.duration(step.wait_for.lookback, f"{field}.waitFor.lookback")
+        both = Scope({**scope.variables, **events.SCOPE.variables}, self.names)
+        return self.program(step.wait_for.filter, both, f"{field}.waitFor.filter", BOOL)
+
+    def texts(self, kind: kinds.Kind, step: Step, field: str) -> dict[str, Any]:
+        """What holds `${…}`; a job's are unknown where its Pods are wrong, which has been told."""
+        try:
+            return {
+                **kind.texts(step),
+                "env": {variable.name: variable.value for variable in step.env if variable.value is not None},
+            }
+        except ValueError:
+            return {}
+
     def merged(self, step: Step) -> Step:
         """The step with the workflow's defaults where it says nothing; a script brings its own image."""
+        without = kinds.of(step).without
+        if without:
+            return self.without(step, without)
         own = {variable.name for variable in step.env}
         env = (*(variable for variable in self.defaults.env if variable.name not in own), *step.env)
-        changes: dict[str, Any] = {"env": env}
+        changes: dict[str, Any] = {"env": env, "pod": overlay.both(self.defaults.pod, step.pod)}
         for field in Defaults.__struct_fields__:
-            if field not in ("env", "image") and getattr(step, field) is None:
+            if field not in ("env", "image", "pod") and getattr(step, field) is None:
                 changes[field] = getattr(self.defaults, field)
         if step.image is None and not step.script:
             changes["image"] = self.defaults.image
         return msgspec.structs.replace(step, **changes)
+
+    def without(self, step: Step, without: frozenset[str]) -> Step:
+        """A step whose kind can't have some fields, with the defaults of the others."""
+        if without & kinds.RETRY_FIELDS:
+            return step
+        fields = set(Defaults.__struct_fields__) - without - {"image"}
+        return msgspec.structs.replace(
+            step, **{name: getattr(self.defaults, name) for name in fields if getattr(step, name) is None}
+        )
 
     def scope(self, steps: frozenset[str], stage: Stage) -> Scope:
         variables: dict[str, Any] = {"input": OBJECT, **RUN_VARIABLES}
@@ -307,93 +340,7 @@ class _Compiler:
             variables[expressions.variable(step, "error")] = STRING
         return Scope(variables, self.names)
 
-    def program(self, source: str | None, scope: Scope, field: str, want: Any) -> Program | None:
-        if source is None:
-            return None
-        try:
-            program = scope.program(source, want)
-        except ExpressionError as error:
-            self.complain(f"{field}:{error.place}" if error.place else field, str(error))
-            return None
-        self.check_fields(source, field)
-        return program
 
-    def queues(self, entries: Sequence[Concurrency], scope: Scope, field: str) -> tuple[Entry, ...]:
-        compiled = []
-        for index, entry in enumerate(entries):
-            place = f"{field}.concurrency[{index}]"
-            key = self.template(entry.key, scope, f"{place}.key")
-            if isinstance(entry.max_runs, int):
-                compiled.append(Entry(entry, key, entry.max_runs))
-            elif limit := self.program(entry.max_runs, scope, f"{place}.maxRuns", INT):
-                compiled.append(Entry(entry, key, limit))
-        return tuple(compiled)
-
-    def cache(self, step: Step, scope: Scope, field: str) -> Cache | None:
-        if step.cache is None:
-            return None
-        ttl = self.limit(step.cache.ttl, f"{field}.ttl") or LONGEST
-        if ttl > LONGEST:
-            self.complain(f"{field}.ttl", f"must be at most {duration.show(LONGEST)}")
-        return Cache(self.template(step.cache.key, scope, f"{field}.key"), ttl, definition(step))
-
-    def template(self, value: Any, scope: Scope, field: str) -> Template:
-        try:
-            template = expressions.template(value, scope)
-        except ExpressionError:
-            # Once more, text by text, to name the one that is wrong.
-            for place, part in expressions.members(value):
-                try:
-                    expressions.template(part, scope)
-                except ExpressionError as error:
-                    self.complain(f"{field}{place}:{error.place}" if error.place else f"{field}{place}", str(error))
-            return Template(None, {})
-        for place, text in expressions.members(value):
-            for source in template.sources(text):
-                self.check_fields(source, f"{field}{place}")
-        return template
-
-    def check_fields(self, source: str, field: str) -> None:
-        """Refuse fields that a closed schema rules out; CEL itself sees only a map."""
-        for owner, known in self.closed.items():
-            for name, place in expressions.fields_read(source, owner):
-                if name not in known:
-                    self.complain(f"{field}:{place}", f"{owner} has no field {name!r}: its schema allows no others")
-
-    def validator(self, value: Mapping[str, Any] | None, field: str) -> Validator | None:
-        if value is None:
-            return None
-        try:
-            return Validator(value)
-        except schema.SchemaError as error:
-            self.complain(field, f"not a JSON Schema: {error}")
-            return None
-
-    def limit(self, text: str | None, field: str) -> timedelta | None:
-        limit = self.duration(text, field)
-        if limit == timedelta(0):
-            self.complain(field, "must be longer than 0s; leave it out for the default")
-        return limit
-
-    def duration(self, text: str | None, field: str) -> timedelta | None:
-        if text is None:
-            return None
-        try:
-            return duration.parse(text)
-        except ValueError as error:
-            self.complain(field, str(error))
-            return None
-
-
-def _all_steps(spec: WorkflowSpec) -> list[Step]:
-    """The steps of all stages."""
-    return [*spec.steps, *([spec.on_failure] if spec.on_failure else ()), *spec.finally_]
-
-
-def _read_by(program: Program) -> frozenset[str]:
-    """What an expression reads of input and outputs, as dotted names: fields where it reads only fields."""
-    read: set[str] = set()
-    for variable in program.variables:
-        fields = {f"{variable}.{name}" for name, _ in expressions.fields_read(program.source, variable)}
-        read |= fields or {variable}
-    return frozenset(read)
+def _start_timeout(kind: kinds.Kind, stage: Stage) -> timedelta:
+    """A Job may stand in a queue, and a child run in its own, for as long as the run's timeout lets it."""
+    return START_TIMEOUT if isinstance(kind, kinds.InPod) or stage is not Stage.GRAPH else FOREVER

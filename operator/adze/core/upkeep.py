@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from adze.core import names
+from adze.core.carrier import Carrier
 from adze.core.draft import WITHDRAWN
 from adze.core.fanout import settled
 from adze.core.model import ItemStatus, Run, StepStatus
 from adze.core.observed import Observed
-from adze.core.pods import Pod
 from adze.core.rules.admit import idle_slots
 from adze.core.slots import Slot
 
@@ -22,9 +22,9 @@ class Chores:
     """What a status that stands asks for among the Pods."""
 
     create: tuple[str, ...] = ()
-    open: tuple[Pod, ...] = ()
-    release: tuple[Pod, ...] = ()
-    delete: tuple[Pod, ...] = ()
+    open: tuple[Carrier, ...] = ()
+    release: tuple[Carrier, ...] = ()
+    delete: tuple[Carrier, ...] = ()
     free: tuple[Slot, ...] = ()
     wake: datetime | None = None
 
@@ -37,28 +37,30 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
     A create is held back by a refusal until its time, and for good once the Pod was there and vanished.
     """
     create: list[str] = []
-    opening: list[Pod] = []
-    release: list[Pod] = []
-    delete: list[Pod] = []
+    opening: list[Carrier] = []
+    release: list[Carrier] = []
+    delete: list[Carrier] = []
     wake: datetime | None = None
     parts = {part.name: part for part in run.status.parts()}
     for forgotten in (pod for pod in observed.owned(run.metadata.uid) if _forgotten(parts, pod)):
         release += [forgotten] if forgotten.held else []
-        ended = forgotten.main.terminated
-        end = _end_of_patience(forgotten, (ended.finished_at or now) + SIDE_PATIENCE if ended else now)
+        outcome = forgotten.outcome()
+        end = _end_of_patience(forgotten, (outcome.finish or now) + SIDE_PATIENCE if outcome else now)
         if end and now >= end:
             delete.append(forgotten)
         elif end:
             wake = min(wake or end, end)
     for part in parts.values():
         for attempt in part.attempts:
+            if not attempt.carrier:
+                continue
             # If somebody else's Pod bears the name that we need, the create will say so.
-            pod = observed.pod(attempt.pod, run.metadata.uid)
+            pod = observed.pod(attempt.carrier, run.metadata.uid)
             if attempt.finish_time is None:
-                if pod is None and not attempt.start_time and attempt.pod not in observed.vanished:
-                    refusal = observed.refusals.get(attempt.pod)
+                if pod is None and not attempt.start_time and attempt.carrier not in observed.vanished:
+                    refusal = observed.refusals.get(attempt.carrier)
                     if refusal is None or now >= refusal.retry_at:
-                        create.append(attempt.pod)
+                        create.append(attempt.carrier)
                     elif not refusal.lasting:
                         wake = min(wake or refusal.retry_at, refusal.retry_at)
                 elif pod and pod.gated and not pod.deleting:
@@ -74,12 +76,12 @@ def chores(run: Run, observed: Observed, now: datetime) -> Chores:
     return Chores(tuple(create), tuple(opening), tuple(release), tuple(delete), idle_slots(run, observed), wake)
 
 
-def _end_of_patience(pod: Pod, end: datetime) -> datetime | None:
+def _end_of_patience(pod: Carrier, end: datetime) -> datetime | None:
     """When the Pod of a closed attempt is to be deleted; None if it has ended or is ending."""
     return None if pod.ended or pod.deleting else end
 
 
-def _forgotten(parts: Mapping[str, ItemStatus], pod: Pod) -> bool:
+def _forgotten(parts: Mapping[str, ItemStatus], pod: Carrier) -> bool:
     """Whether the Pod is of an attempt that the status shows no more. Its outcome was recorded long ago."""
     labels = pod.metadata.labels
     step, number, item = labels.get(names.STEP, ""), labels.get(names.ATTEMPT, ""), labels.get(names.ITEM)
@@ -90,12 +92,12 @@ def _forgotten(parts: Mapping[str, ItemStatus], pod: Pod) -> bool:
     return bool(part and part.attempts and number.isdigit() and int(number) < part.attempts[0].number)
 
 
-def may_start(run: Run, pod: Pod) -> bool:
+def may_start(run: Run, pod: Carrier) -> bool:
     """Whether the run, read after `pod` was seen, stands behind it: the attempt is claimed, open, and the run alive."""
     if run.status.phase.final or run.metadata.deletion_timestamp or not pod.owned_by(run.metadata.uid):
         return False
     return any(
-        attempt.pod == pod.name and attempt.finish_time is None
+        attempt.carrier == pod.name and attempt.finish_time is None
         for part in run.status.parts()
         for attempt in part.attempts
     )

@@ -10,7 +10,8 @@ import msgspec
 
 from adze.core import planner
 from adze.core.model import API_VERSION, GROUP, Event, Metadata, Run, RunStatus, Webhook, Workflow, WorkflowSpec
-from adze.core.revision import InvalidWorkflow, Problem, compile_workflow
+from adze.core.pieces import Problem
+from adze.core.revision import InvalidWorkflow, compile_workflow
 from adze.core.webhooks import InvalidWebhook, compile_webhook
 from adze.lint import schema
 from adze.lint.documents import Document, read

@@ -9,6 +9,7 @@ import msgspec
 
 from adze.core import calls, names
 from adze.core.calls import Failure, Problem
+from adze.core.carrier import Carrier
 from adze.core.model import Lease, Run, Workflow
 from adze.core.pods import Pod
 from adze.local.slots import EXISTS, NOT_FOUND, Slots
@@ -40,6 +41,7 @@ class Api:
             calls.ReadRun: lambda call: self.run if call.name == self.run.metadata.name else NOT_FOUND,
             calls.ReadWorkflow: lambda call: self.workflows.get(call.name, NOT_FOUND),
             calls.WriteStatus: self._write_status,
+            calls.ListEvents: lambda call: [],
             calls.ListPods: lambda call: dict(self.pods),
             calls.CreatePod: self._create_pod,
             calls.CreatePage: self._create_page,
@@ -82,7 +84,9 @@ class Api:
         self.run_changed(run)
 
     def _create_pod(self, call: calls.CreatePod) -> Pod | Problem:
-        name = call.manifest["metadata"]["name"]
+        name, kind = call.manifest["metadata"]["name"], call.manifest["kind"]
+        if kind != "Pod":
+            return Problem(Failure.REFUSED, "NeedsCluster", f"a {kind} can only be made on a cluster")
         if name in self.pods:
             return EXISTS
         pod = msgspec.convert(call.manifest, Pod)
@@ -120,7 +124,7 @@ class Api:
         self.pod_changed(before, None if gone else pod)
         return pod
 
-    def _same(self, pod: Pod) -> Pod | Problem:
+    def _same(self, pod: Carrier) -> Pod | Problem:
         now = self.pods.get(pod.name)
         if now is None:
             return NOT_FOUND

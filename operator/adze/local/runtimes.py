@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from adze.core import names
-from adze.core.manifest import DIRECTORY, OUTPUT_PATH
+from adze.core.manifest import OUTPUT_PATH
 from adze.core.model import Step, WorkflowSpec
+from adze.core.names import DIRECTORY
 from adze.core.policy import Policy
 from adze.local import variables
 from adze.local.variables import Missing, Objects

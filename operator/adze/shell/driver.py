@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,16 +11,17 @@ import structlog
 
 from adze.core import calls, names
 from adze.core.calls import Failure, Problem
-from adze.core.model import API_VERSION, LEASE_API_VERSION, Entry, Lease, Run, Workflow
-from adze.core.pods import Pod
+from adze.core.carrier import Carrier
+from adze.core.model import API_VERSION, LEASE_API_VERSION, Entry, Event, Lease, Run, Workflow
 from adze.core.slots import Slot
-from adze.shell.cluster import MERGE, STRATEGIC, ApiError, Cluster, resource, selector
+from adze.shell import carriers
+from adze.shell.cluster import MERGE, ApiError, Cluster, resource, selector
+from adze.shell.lists import pages
 
 log = structlog.get_logger()
 
 _run = msgspec.json.Decoder(Run).decode
 _workflow = msgspec.json.Decoder(Workflow).decode
-_pod = msgspec.json.Decoder(Pod).decode
 _entry = msgspec.json.Decoder(Entry).decode
 _lease = msgspec.json.Decoder(Lease).decode
 
@@ -32,17 +34,13 @@ _slot = msgspec.json.Decoder(Slot).decode
 _slots = msgspec.json.Decoder(_SlotList).decode
 
 
-class _PodList(msgspec.Struct):
-    items: list[Pod] = []
-
-
 class _ConfigMap(msgspec.Struct):
     data: dict[str, str] = {}
 
 
-_pods = msgspec.json.Decoder(_PodList).decode
 _page = msgspec.json.Decoder(_ConfigMap).decode
 _outputs = msgspec.json.Decoder(dict[str, Any]).decode
+_event = msgspec.json.Decoder(Event).decode
 
 MAX_EVENTS = 1000
 """Kubernetes Events that may wait to be posted; further ones are dropped, since the status says the same."""
@@ -60,6 +58,7 @@ class Driver:
             calls.ReadWorkflow: self._read_workflow,
             calls.WriteStatus: self._write_status,
             calls.ListPods: self._list_pods,
+            calls.ListEvents: self._list_events,
             calls.CreatePod: self._create_pod,
             calls.ReadPod: self._read_pod,
             calls.CreatePage: self._create_page,
@@ -108,19 +107,37 @@ class Driver:
         body = {"metadata": _seen(known), "status": difference(known.status, status)}
         return await self._cluster.call("PATCH", path, body, MERGE)
 
-    async def _list_pods(self, call: calls.ListPods) -> dict[str, Pod]:
+    async def _list_pods(self, call: calls.ListPods) -> dict[str, Carrier]:
         metadata = call.run.metadata
-        path = resource("v1", metadata.namespace, "pods")
         labels = f"{selector({names.RUN_UID: metadata.uid})},!{names.RELEASED}"
-        answer = await self._cluster.call("GET", path, labelSelector=labels)
-        return {pod.name: pod for pod in _pods(answer).items}
+        found: dict[str, Carrier] = {}
+        for kind in sorted(call.kinds):
+            answer = await self._cluster.call("GET", carriers.path(kind, metadata.namespace), labelSelector=labels)
+            found |= {carrier.name: carrier for carrier in carriers.decode_list(kind, answer)}
+        return found
 
-    async def _create_pod(self, call: calls.CreatePod) -> Pod:
-        path = resource("v1", call.run.metadata.namespace, "pods")
-        return _pod(await self._cluster.call("POST", path, call.manifest))
+    async def _list_events(self, call: calls.ListEvents) -> list[Event]:
+        """In pages, of which only what may count is kept."""
+        path, found = resource(API_VERSION, call.run.metadata.namespace, "workflowevents"), list[Event]()
+        async for page in pages(self._cluster, path):
+            listed = map(_event, page.items)
+            found += [event for event in listed if any(awaited.means(event) for awaited in call.awaits)]
+        return found
 
-    async def _read_pod(self, call: calls.ReadPod) -> Pod:
-        return _pod(await self._cluster.call("GET", resource("v1", call.namespace, "pods", call.name)))
+    async def _create_pod(self, call: calls.CreatePod) -> Carrier | Problem:
+        kind = call.manifest["kind"]
+        path = carriers.path(kind, call.run.metadata.namespace)
+        try:
+            return carriers.decode(kind, await self._cluster.call("POST", path, call.manifest))
+        except ApiError as error:
+            found = problem(error)
+            lasting = found.failure is Failure.REFUSED
+            return replace(found, reason=carriers.REJECTED[kind]) if lasting else found
+
+    async def _read_pod(self, call: calls.ReadPod) -> Carrier:
+        return carriers.decode(
+            call.kind, await self._cluster.call("GET", carriers.path(call.kind, call.namespace, call.name))
+        )
 
     async def _create_page(self, call: calls.CreatePage | calls.StoreEntry) -> None:
         path = resource("v1", call.manifest["metadata"]["namespace"], "configmaps")
@@ -138,24 +155,19 @@ class Driver:
         path = resource("v1", metadata.namespace, "configmaps", metadata.name)
         await self._cluster.call("DELETE", path, {"preconditions": {"uid": metadata.uid}})
 
-    async def _open_gate(self, call: calls.OpenGate) -> Pod:
-        others = [{"name": gate.name} for gate in call.pod.spec.scheduling_gates if gate.name != names.GATE]
-        body = {"metadata": _seen(call.pod), "spec": {"schedulingGates": others or None}}
-        return _pod(await self._cluster.call("PATCH", _path(call.pod), body, MERGE))
+    async def _open_gate(self, call: calls.OpenGate) -> Carrier:
+        return await self._patch(call.pod, carriers.opened(call.pod))
 
-    async def _release(self, call: calls.Release) -> Pod:
-        # Strategic, not by version: the kubelet may write at the same time, and other finalizers stay as they are.
-        metadata: dict[str, Any] = {
-            "uid": call.pod.metadata.uid,
-            "$deleteFromPrimitiveList/finalizers": [names.FINALIZER],
-        }
-        if call.pod.ended:
-            metadata["labels"] = {names.RELEASED: "true"}
-        return _pod(await self._cluster.call("PATCH", _path(call.pod), {"metadata": metadata}, STRATEGIC))
+    async def _release(self, call: calls.Release) -> Carrier:
+        return await self._patch(call.pod, carriers.released(call.pod))
+
+    async def _patch(self, carrier: Carrier, patch: carriers.Patch) -> Carrier:
+        answer = await self._cluster.call("PATCH", carriers.path_of(carrier), *patch)
+        return carriers.decode_as(carrier, answer)
 
     async def _delete_pod(self, call: calls.DeletePod) -> None:
-        body = {"preconditions": {"uid": call.pod.metadata.uid}, "propagationPolicy": "Background"}
-        await self._cluster.call("DELETE", _path(call.pod), body)
+        method, body, kind = carriers.ended(call.pod)
+        await self._cluster.call(method, carriers.path_of(call.pod), body, kind)
 
     async def _list_slots(self, call: calls.ListSlots) -> dict[str, Slot]:
         path = resource(LEASE_API_VERSION, call.namespace, "leases")
@@ -254,17 +266,13 @@ def kubernetes_event(kind: str, metadata: Any, notice: Any, instance: str) -> di
     }
 
 
-def _seen(item: Run | Workflow | Pod | Slot | Lease) -> dict[str, Any]:
+def _seen(item: Run | Workflow | Slot | Lease) -> dict[str, Any]:
     """What makes a call hold only for the object as it was seen: metadata of a write, preconditions of a delete."""
     return {"resourceVersion": item.metadata.resource_version, "uid": item.metadata.uid}
 
 
 def _lease_path(slot: Slot) -> str:
     return resource(LEASE_API_VERSION, slot.metadata.namespace, "leases", slot.metadata.name)
-
-
-def _path(pod: Pod) -> str:
-    return resource("v1", pod.metadata.namespace, "pods", pod.name)
 
 
 def difference(before: msgspec.Struct, after: msgspec.Struct) -> dict[str, Any]:

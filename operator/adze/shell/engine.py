@@ -12,17 +12,18 @@ from typing import Any
 
 import structlog
 
-from adze.core import admission, backoff, calls, names, pods, protocol, retention, revision
+from adze.core import admission, backoff, calls, names, protocol, retention, revision
 from adze.core.calls import Call, Failure, Problem
+from adze.core.carrier import Carrier
 from adze.core.model import Run, Workflow, version
 from adze.core.observed import Observed, Refusal
-from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.protocol import Pass
 from adze.core.queues import Queues
 from adze.core.revision import InvalidWorkflow, Revision
 from adze.core.slots import Slot
 from adze.shell import metrics
+from adze.shell.listeners import Listeners
 from adze.shell.outside import Driver, drive, utcnow
 
 log = structlog.get_logger()
@@ -53,9 +54,10 @@ class Engine:
         self._clock = clock
         self.runs: dict[str, Run] = {}
         self._waiting: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
+        self._pods: dict[str, dict[str, Carrier]] = defaultdict(dict)
         self._vanished: dict[str, set[str]] = defaultdict(set)
         self._refusals: dict[str, dict[str, Refusal]] = {}
+        self._listeners = Listeners()
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._dirty: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -128,6 +130,7 @@ class Engine:
         self._vanished.pop(uid, None)
         self._refusals.pop(uid, None)
         self._queues.forget(run)
+        self._listeners.forget(uid)
         self.look(uid)
         self._look_at_queues(run.metadata.namespace)
 
@@ -164,14 +167,19 @@ class Engine:
         if self._queues.busy(namespace) and not self._unheard:
             self.look(f"{QUEUES}{namespace}")
 
-    def see_pod(self, old: Pod | None, new: Pod | None) -> None:
+    def see_event(self, namespace: str, kind: str) -> None:
+        """An event of that type has come: runs that wait for such a one need a look."""
+        for uid in self._listeners.of(namespace, kind):
+            self.look(uid)
+
+    def see_pod(self, old: Carrier | None, new: Carrier | None) -> None:
         """A difference among the Pods, as the watch tells it; what is known already is no news."""
         pod = new or old
         assert pod is not None
         uid = pod.metadata.labels.get(names.RUN_UID, "")
         known = self._pods.get(uid, {}).get(pod.name)
         if new is not None:
-            if self._remember_pod(uid, new) and (known is None or pods.facts(known) != pods.facts(new)):
+            if self._remember_pod(uid, new) and (known is None or known.facts() != new.facts()):
                 self.look(uid)
         elif known is None and pod.ended:
             return  # it was let go after its end, and so has left the watch
@@ -181,7 +189,7 @@ class Engine:
                 self._vanished[uid].add(pod.name)
             self.look(uid)
 
-    def _remember_pod(self, uid: str, pod: Pod) -> bool:
+    def _remember_pod(self, uid: str, pod: Carrier) -> bool:
         if not uid:
             return False  # somebody else's Pod under a name of ours
         known = self._pods.get(uid, {}).get(pod.name)
@@ -270,6 +278,8 @@ class Engine:
             if run and result.wants is not None:
                 self._queues.ask(run, result.wants)
                 self._look_at_queues(run.metadata.namespace)
+            if run and self._listeners.listen(uid, run.metadata.namespace, result.awaits):
+                self.look(uid)
         await self._enforce_retention(uid)
         return result.rest if result else timedelta(0)
 
@@ -277,7 +287,7 @@ class Engine:
         """Of Pods that vanished only those matter that an attempt still waits for."""
         run, vanished = self.runs.get(uid), self._vanished.get(uid)
         if run and vanished:
-            vanished &= {attempt.pod for part in run.status.parts() if (attempt := part.open_attempt)}
+            vanished &= {attempt.carrier for part in run.status.parts() if (attempt := part.open_attempt)}
 
     def _soonest(self, uid: str, result: Pass) -> datetime | None:
         """When to look again: at the pass's own moment, or sooner if it has to be made again."""
@@ -352,7 +362,7 @@ class Engine:
             self._queues.hear(answer)
         elif isinstance(call, calls.FreeSlot) and answer is None:
             self.see_slot(call.slot, None)
-        elif isinstance(answer, Pod):
+        elif isinstance(answer, Carrier):
             uid = answer.metadata.labels.get(names.RUN_UID, "")
             # A Pod that its last finalizer has just left may be gone: the watch says so, this answer doesn't.
             if not answer.deleting:

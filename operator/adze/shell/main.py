@@ -16,12 +16,12 @@ from aiohttp.web import AppRunner
 
 from adze import __version__
 from adze.core import names
+from adze.core.carrier import Carrier
 from adze.core.events import Sight
 from adze.core.model import API_VERSION, GROUP, LEASE_API_VERSION, VERSION, Run, Webhook, Workflow
-from adze.core.pods import Pod
 from adze.core.policy import Policy
 from adze.core.slots import Slot
-from adze.shell import kopf_settings, logs, probes
+from adze.shell import carriers, kopf_settings, logs, probes
 from adze.shell import settings as settings_module
 from adze.shell.cluster import ApiError, Cluster, Credentials, resource, selector, text_of
 from adze.shell.driver import Driver
@@ -52,6 +52,7 @@ class Operator:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.policy = Policy(worker_image=settings.worker_image, service_accounts=settings.service_accounts)
         self.cluster: Cluster | None = None
         self.leasing: Cluster | None = None
         """A client of its own: the Lease is renewed also while the API server holds back what works."""
@@ -75,22 +76,24 @@ class Operator:
             self.leasing = Cluster(credentials, agent)
             self.elector = Elector(self.leasing, self.settings.own_namespace, self.settings.lease, identity)
         allowed = self.elector.valid if self.elector else lambda: True
-        self.engine = Engine(driver, Policy(worker_image=self.settings.worker_image), allowed)
+        self.engine = Engine(driver, self.policy, allowed)
         self.schedules = Schedules(driver, self.engine, allowed)
         labels = f"{selector({names.RUN_UID: None})},!{names.RELEASED}"
         self.events = Events(self.cluster, self.settings.instance, allowed)
         event_watches: list[Watch[Sight]] = []
         for namespace in self.settings.namespaces or (None,):
-            pods = resource("v1", namespace, "pods")
             runs = resource(API_VERSION, namespace, "workflowruns")
             leases = resource(LEASE_API_VERSION, namespace, "leases")
             events = resource(API_VERSION, namespace, "workflowevents")
             self.watches += [
-                Watch(self.cluster, pods, labels, Pod, _identity, self.engine.see_pod),
+                *(
+                    Watch(self.cluster, carriers.path(kind, namespace), labels, carrier, _identity, self.engine.see_pod)
+                    for kind, (carrier, _, _) in carriers.KINDS.items()
+                ),
                 Watch(self.cluster, runs, "", Run, _identity, self._see_run),
                 Watch(self.cluster, leases, selector({names.SLOTS: None}), Slot, _identity, self.engine.see_slot),
             ]
-            event_watches.append(Watch(self.cluster, events, "", Sight, _identity, self.events.see))
+            event_watches.append(Watch(self.cluster, events, "", Sight, _identity, self._see_event))
         if self.settings.gateway_port:
             await self._serve(credentials, self.events)
         self.probes = await probes.serve_probes(self.settings.port, self.ready)
@@ -115,6 +118,12 @@ class Operator:
         webhooks = Webhooks(self.gateway_cluster) if self.settings.gateway_webhooks else None
         self.gateway = Gateway(self.gateway_cluster, self.settings.namespaces, events.backlog, webhooks)
         await self.gateway.start(self.settings.gateway_port)
+
+    def _see_event(self, old: Sight | None, new: Sight | None) -> None:
+        assert self.events is not None and self.engine is not None
+        self.events.see(old, new)
+        if new and old is None:
+            self.engine.see_event(new.metadata.namespace, new.spec.type)
 
     async def _work(self) -> None:
         assert self.engine is not None and self.schedules is not None and self.cluster is not None
@@ -159,7 +168,7 @@ class Operator:
             await cluster.close()
 
 
-def _identity(item: Pod | Run | Slot | Sight) -> tuple[str, str]:
+def _identity(item: Carrier | Run | Slot | Sight) -> tuple[str, str]:
     return item.metadata.uid, item.metadata.resource_version
 
 
@@ -230,7 +239,7 @@ def registry(operator: Operator) -> kopf.OperatorRegistry:
         operator.schedules.see_workflow(workflow)
         operator.engine.see_workflow(workflow)
         try:
-            await review(operator.cluster, workflow, operator.settings.instance)
+            await review(operator.cluster, workflow, operator.settings.instance, operator.policy)
         except ApiError as error:
             log.warning("Workflow not reviewed", workflow=workflow.metadata.name, error=str(error))
 

@@ -37,10 +37,10 @@ def count(before: Run, after: Run) -> None:
         runs_finished.labels(after.status.phase.value).inc()
         if after.status.start_time and after.status.finish_time:
             run_seconds.observe((after.status.finish_time - after.status.start_time).total_seconds())
-    old = {attempt.pod for part in before.status.parts() for attempt in part.attempts if attempt.finish_time}
+    old = {(part.name, one.number) for part in before.status.parts() for one in part.attempts if one.finish_time}
     for part in after.status.parts():
         for attempt in part.attempts:
-            if attempt.finish_time and attempt.pod not in old:
+            if attempt.finish_time and (part.name, attempt.number) not in old:
                 result = "succeeded" if attempt.reason is None else "lost" if attempt.infrastructure else "failed"
                 attempts_finished.labels(result).inc()
     _count_folded(before.status, after.status)

@@ -1,4 +1,4 @@
-"""Leave a cluster in order: stop the operator, then let go of every Pod that it holds.
+"""Leave a cluster in order: stop the operator, then let go of every Pod, Job and child run that it holds.
 
 A Pod with our finalizer can't be deleted while no operator runs, and neither can its namespace.
 """
@@ -11,6 +11,7 @@ import structlog
 from adze.core import names
 from adze.core.calls import Problem, Release
 from adze.core.pods import Pod
+from adze.shell import carriers
 from adze.shell.cluster import MERGE, ApiError, Cluster, Credentials, resource, selector
 from adze.shell.driver import Driver
 from adze.shell.lists import pages
@@ -67,8 +68,9 @@ async def _release_pods(cluster: Cluster, namespace: str | None) -> int:
     driver = Driver(cluster, "adze-release")
     released = 0
     labels = selector({names.RUN_UID: None})
-    async for page in pages(cluster, resource("v1", namespace, "pods"), labelSelector=labels):
-        held = [pod for item in page.items if (pod := msgspec.json.decode(item, type=Pod)).held]
-        answers = await asyncio.gather(*(driver.do(Release(pod)) for pod in held))
-        released += sum(not isinstance(answer, Problem) for answer in answers)
+    for kind in carriers.KINDS:
+        async for page in pages(cluster, carriers.path(kind, namespace), labelSelector=labels):
+            held = [carrier for item in page.items if (carrier := carriers.decode(kind, item)).held]
+            answers = await asyncio.gather(*(driver.do(Release(carrier)) for carrier in held))
+            released += sum(not isinstance(answer, Problem) for answer in answers)
     return released

@@ -14,6 +14,8 @@ class Settings:
     """Namespaces to serve, comma-separated; empty serves all."""
     worker_image: str = DEFAULT_WORKER_IMAGE
     """Image of script steps that name none."""
+    service_accounts: tuple[str, ...] = ()
+    """Service accounts that a step's `pod` may name, comma-separated; `*` is any."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: str = "json"
@@ -34,7 +36,6 @@ class Settings:
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Read the settings; ValueError names a variable that makes no sense."""
-    namespaces = tuple(name.strip() for name in environment.get("ADZE_NAMESPACES", "").split(",") if name.strip())
     port = _number(environment, "ADZE_PORT", "8080")
     webhooks = environment.get("ADZE_GATEWAY_WEBHOOKS", "false").lower()
     if webhooks not in ("true", "false"):
@@ -46,7 +47,8 @@ def load(environment: Mapping[str, str]) -> Settings:
     if log_format not in ("json", "text"):
         raise ValueError(f"ADZE_LOG_FORMAT must be json or text, not {log_format!r}")
     return Settings(
-        namespaces=namespaces,
+        namespaces=_names(environment, "ADZE_NAMESPACES"),
+        service_accounts=_names(environment, "ADZE_SERVICE_ACCOUNTS"),
         worker_image=environment.get("ADZE_WORKER_IMAGE", DEFAULT_WORKER_IMAGE),
         log_level=level,
         log_format=log_format,
@@ -64,3 +66,7 @@ def _number(environment: Mapping[str, str], variable: str, default: str) -> int:
     if not text.isdigit():
         raise ValueError(f"{variable} must be a number, not {text!r}")
     return int(text)
+
+
+def _names(environment: Mapping[str, str], variable: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in environment.get(variable, "").split(",") if name.strip())

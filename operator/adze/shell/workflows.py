@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 import structlog
 
-from adze.core import conditions, cron
+from adze.core import conditions, cron, kinds
 from adze.core.draft import Notice
 from adze.core.model import API_VERSION, GROUP, Workflow
-from adze.core.revision import InvalidWorkflow, Problem, digest, of_run
+from adze.core.pieces import Problem
+from adze.core.policy import Policy
+from adze.core.revision import InvalidWorkflow, digest, of_run, place
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
 from adze.shell.driver import kubernetes_event
 from adze.shell.outside import utcnow
@@ -36,8 +38,8 @@ async def served(cluster: Cluster) -> None:
             groups = msgspec.json.decode(await cluster.call("GET", "/apis"), type=_Discovery).groups
             if any(group.name == GROUP for group in groups):
                 answer = await cluster.call("GET", f"/apis/{API_VERSION}")
-                kinds = msgspec.json.decode(answer, type=_Discovery).resources
-                if {"workflows", "workflowwebhooks"} <= {kind.name for kind in kinds}:
+                resources = msgspec.json.decode(answer, type=_Discovery).resources
+                if {"workflows", "workflowwebhooks"} <= {one.name for one in resources}:
                     return
         except ApiError as error:
             if error.code != 404:
@@ -45,7 +47,7 @@ async def served(cluster: Cluster) -> None:
         await asyncio.sleep(POLL)
 
 
-async def review(cluster: Cluster, workflow: Workflow, instance: str) -> None:
+async def review(cluster: Cluster, workflow: Workflow, instance: str, policy: Policy) -> None:
     """Write the Ready condition if it isn't there yet for this generation."""
     metadata = workflow.metadata
     if workflow.status.observed_generation == metadata.generation or metadata.deletion_timestamp:
@@ -53,7 +55,12 @@ async def review(cluster: Cluster, workflow: Workflow, instance: str) -> None:
     problems: list[Problem] = []
     schema = None
     try:
-        schema = of_run(digest(workflow.spec), workflow.spec).input
+        revision = of_run(digest(workflow.spec), workflow.spec)
+        schema = revision.input
+        rulings = (
+            (place(node.step, node.stage), kinds.forbidden(node.step, policy)) for node in revision.nodes.values()
+        )
+        problems += (Problem(f"{step}.{field}", message) for step, ruling in rulings for field, message in ruling)
     except InvalidWorkflow as error:
         problems += error.problems
     problems += cron.problems(workflow.spec, schema)

@@ -1,29 +1,75 @@
-"""Step kinds. A kind says what runs in the step's container; everything else about a Pod is the same for all.
+"""Step kinds. A kind says how the attempts of a step are carried out; what they have in common is the same for all.
 
 To add one: a file beside these, its optional field in `model.Step`, and its line in KINDS.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from adze.core.kinds import container, script
-from adze.core.kinds.base import Content
-from adze.core.model import Step
+from adze.core import overlay
+from adze.core.kinds import approval, container, job, script, sleep, wait_for, workflow
+from adze.core.kinds.base import (
+    RETRY_FIELDS,
+    ByObject,
+    Content,
+    Done,
+    Frame,
+    Impossible,
+    InPod,
+    Kind,
+    View,
+    Waiting,
+    Waits,
+)
+from adze.core.model import PodOverlay, Step
+from adze.core.model.pod import JobPod
 from adze.core.policy import Policy
 
-Kind = Callable[[Step, Mapping[str, Any], Policy], Content]
-
 KINDS: dict[str, Kind] = {
-    "script": script.content,
-    "image": container.content,
+    "script": script.KIND,
+    "job": job.KIND,
+    "workflow": workflow.KIND,
+    "sleep": sleep.KIND,
+    "approval": approval.KIND,
+    "wait_for": wait_for.KIND,
+    "image": container.KIND,
 }
-"""The field of a step that chooses the kind, and the kind."""
+"""The field of a step that chooses the kind, and the kind. A step with none of them takes the default image."""
 
 
-__all__ = ["KINDS", "Content", "Kind", "content"]
+__all__ = [
+    "KINDS",
+    "RETRY_FIELDS",
+    "ByObject",
+    "Content",
+    "Done",
+    "Frame",
+    "Impossible",
+    "InPod",
+    "Kind",
+    "View",
+    "Waiting",
+    "Waits",
+    "forbidden",
+    "name",
+    "of",
+    "overlay_of",
+]
 
 
-def content(step: Step, texts: Mapping[str, Any], policy: Policy) -> Content:
-    """What the step's container runs; `texts` holds its command, args and env with every `${…}` filled in."""
-    kind = next(kind for field, kind in KINDS.items() if getattr(step, field) is not None)
-    return kind(step, texts, policy)
+def name(step: Step) -> str:
+    """The field of the step that chooses its kind."""
+    return next((field for field in KINDS if getattr(step, field) is not None), "image")
+
+
+def overlay_of(step: Step) -> tuple[str, PodOverlay | JobPod | None]:
+    """The field of a step that shapes its Pods, and what is in it."""
+    return ("job.spec.template", job.template(step)) if step.job else ("pod", step.pod)
+
+
+def forbidden(step: Step, policy: Policy) -> list[tuple[str, str]]:
+    """What this installation doesn't allow of a step: the field, and why."""
+    field, shape = overlay_of(step)
+    return [(f"{field}.{place}", message) for place, message in overlay.forbidden(shape, policy)]
+
+
+def of(step: Step) -> Kind:
+    """The kind of a step."""
+    return KINDS[name(step)]

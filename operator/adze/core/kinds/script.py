@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from adze.core.kinds.base import Content
+from adze.core.kinds.base import Content, InPod, overlaid
 from adze.core.model import Step
 from adze.core.policy import Policy
 
 
-def content(step: Step, _texts: Mapping[str, Any], policy: Policy) -> Content:
+def _content(step: Step, _texts: Mapping[str, Any], policy: Policy) -> Content:
     """The source becomes the file /adze/script: no ConfigMap to write, nothing to quote."""
     assert step.script is not None
     command = list(step.script.command or ("python3",))
@@ -18,3 +18,6 @@ def content(step: Step, _texts: Mapping[str, Any], policy: Policy) -> Content:
         non_root=step.script.image is None,
         files={"script": step.script.source},
     )
+
+
+KIND = InPod(_content, problems=overlaid)

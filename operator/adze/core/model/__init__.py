@@ -25,7 +25,20 @@ from adze.core.model.cache import Entry, EntryData, StepCache
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
 from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
 from adze.core.model.lease import LEASE_API_VERSION, MICROTIME, Lease
-from adze.core.model.run import Attempt, ItemsStatus, ItemStatus, Phase, RerunOf, Run, RunSpec, RunStatus, StepStatus
+from adze.core.model.pod import PodOverlay
+from adze.core.model.run import (
+    Approval,
+    Attempt,
+    Decision,
+    ItemsStatus,
+    ItemStatus,
+    Phase,
+    RerunOf,
+    Run,
+    RunSpec,
+    RunStatus,
+    StepStatus,
+)
 from adze.core.model.step import (
     NOT_OWN_PARENT,
     ONE_KIND,
@@ -35,6 +48,7 @@ from adze.core.model.step import (
     Defaults,
     EnvVar,
     FailurePolicy,
+    RunIf,
     Script,
     Step,
     StepNode,
@@ -72,6 +86,7 @@ __all__ = [
     "ONE_KIND",
     "STEP_RULES",
     "VERSION",
+    "Approval",
     "Attempt",
     "Backoff",
     "BackoffType",
@@ -79,6 +94,7 @@ __all__ = [
     "Condition",
     "CronStatus",
     "CronTrigger",
+    "Decision",
     "Defaults",
     "Duration",
     "Entry",
@@ -101,11 +117,13 @@ __all__ = [
     "Name",
     "ObjectName",
     "Phase",
+    "PodOverlay",
     "PullPolicy",
     "Record",
     "RerunOf",
     "Retention",
     "Run",
+    "RunIf",
     "RunSpec",
     "RunStatus",
     "Script",

@@ -22,6 +22,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_def
     """A part of an API object."""
 
 
+def camel(name: str) -> str:
+    """A field's name as YAML has it."""
+    head, *tail = name.split("_")
+    return head + "".join(word.title() for word in tail)
+
+
 def doc(description: str, **words: Any) -> Meta:
     """A field's description, its bounds (the arguments of `msgspec.Meta`) and further JSON Schema words for the CRD."""
     bounds = {word: words.pop(word) for word in ("ge", "le", "min_length", "max_length", "pattern") if word in words}
@@ -80,6 +86,8 @@ class Annotations(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str = msgspec.field(default="", name=names.TIME_ZONE)
     scheduled_time: str = msgspec.field(default="", name=names.SCHEDULED_TIME)
     run: str = msgspec.field(default="", name=names.RUN)
+    gate: str | None = msgspec.field(default=None, name=names.GATE)
+    ancestors: str = msgspec.field(default="", name=names.ANCESTORS)
 
 
 class Metadata(Record, frozen=True, kw_only=True):

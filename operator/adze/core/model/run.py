@@ -16,10 +16,12 @@ from adze.core.model.base import (
     Condition,
     Duration,
     Metadata,
+    Name,
     ObjectName,
     Record,
     Time,
     doc,
+    rule,
 )
 from adze.core.model.triggers import Trigger
 from adze.core.model.workflow import WorkflowSpec
@@ -51,7 +53,9 @@ class Attempt(Record, frozen=True, kw_only=True):
     """One try of a step. It's open until it has a finishTime."""
 
     number: Annotated[int, doc("Counted from 1.", ge=1)]
-    pod: Annotated[str, doc("Name of its Pod.", max_length=253)]
+    pod: Annotated[str, doc("Name of its Pod.", max_length=253)] = ""
+    job: Annotated[str, doc("Name of its Job.", max_length=253)] = ""
+    run: Annotated[str, doc("Name of its child run.", max_length=253)] = ""
     node: Annotated[str, doc("Node that ran it.", max_length=253)] | None = None
     start_time: Annotated[Time, doc("Start of its container.")] | None = None
     finish_time: Annotated[Time, doc("Its end.")] | None = None
@@ -59,6 +63,11 @@ class Attempt(Record, frozen=True, kw_only=True):
     reason: Annotated[str, doc("Why it ended, one word.", max_length=64)] | None = None
     message: Annotated[str, doc("Why it ended, for people.", max_length=4096)] | None = None
     infrastructure: Annotated[bool, doc("Lost to eviction, preemption or its node: uses up no retry.")] = False
+
+    @property
+    def carrier(self) -> str:
+        """Name of the object that carries it out; empty where only time or a decision ends it."""
+        return self.pod or self.job or self.run
 
 
 class ItemStatus(Record, frozen=True, kw_only=True):
@@ -175,8 +184,30 @@ class RerunOf(Record, frozen=True, kw_only=True):
     ) = msgspec.field(default=None, name="from")
 
 
+class Decision(StrEnum):
+    """What somebody decided."""
+
+    APPROVED = "Approved"
+    DENIED = "Denied"
+
+
+class Approval(Record, frozen=True, kw_only=True):
+    """Somebody's decision about an approval step. It never changes."""
+
+    step: Annotated[Name, doc("Name of the approval step.")]
+    by: Annotated[str, doc("Your user name, as the API server knows it.", min_length=1, max_length=256)]
+    decision: Annotated[Decision, doc("Approved or Denied.")]
+    message: Annotated[str, doc("Why.", max_length=256)] = ""
+
+
+ApprovalEntry = Annotated[
+    Approval,
+    doc("A decision.", **{"x-kubernetes-validations": [rule("self == oldSelf", "a decision must not change")]}),
+]
+
+
 class RunSpec(Record, frozen=True, kw_only=True):
-    """What to run. Everything but priority, cancel and suspend is fixed at creation."""
+    """What to run. Everything but priority, cancel, suspend and approvals is fixed at creation."""
 
     workflow: Annotated[ObjectName, doc("Name of the Workflow in the same namespace.")] | None = None
     workflow_spec: Annotated[WorkflowSpec, doc("The workflow itself, instead of a name.")] | None = None
@@ -199,6 +230,14 @@ class RunSpec(Record, frozen=True, kw_only=True):
         Annotated[Duration, doc("For so long, from when a run took the key. Default: until that run has ended.")] | None
     ) = None
     cancel: Annotated[bool, doc("End the run early, for good: its Pods are deleted, finally steps still run.")] = False
+    approvals: Annotated[
+        tuple[ApprovalEntry, ...],
+        doc(
+            "Decisions about approval steps; one may be added, none changed or removed.",
+            **{"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["step", "by"]},
+            max_length=64,
+        ),
+    ] = ()
     suspend: Annotated[bool, doc("Start nothing new; what runs goes on. The run's timeout keeps counting.")] = False
 
 

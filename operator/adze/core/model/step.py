@@ -3,9 +3,24 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from adze.core.model.base import ATOMIC, FREE, Duration, Expression, Image, Name, PullPolicy, Record, Text, doc, rule
+from adze.core.model.base import (
+    ATOMIC,
+    FREE,
+    Duration,
+    Expression,
+    Image,
+    Name,
+    ObjectName,
+    PullPolicy,
+    Record,
+    Text,
+    camel,
+    doc,
+    rule,
+)
 from adze.core.model.cache import StepCache
 from adze.core.model.concurrency import ConcurrencyEntry
+from adze.core.model.pod import JobTemplate, PodOverlay
 
 
 class BackoffType(StrEnum):
@@ -34,6 +49,15 @@ class FailurePolicy(StrEnum):
 
     FAIL = "Fail"
     CONTINUE = "Continue"
+
+
+class RunIf(StrEnum):
+    """How a step's parents must have ended for it to start."""
+
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    ALWAYS = "Always"
+    ANY_SUCCEEDED = "AnySucceeded"
 
 
 class EnvVar(Record, frozen=True, kw_only=True):
@@ -75,6 +99,10 @@ class Defaults(Record, frozen=True, kw_only=True):
         doc("Variables for every step; a step's own variable of the same name wins.", max_length=128),
     ] = ()
     resources: Annotated[dict[str, Any], doc("Requests and limits, as in a Pod.", **FREE)] | None = None
+    pod: (
+        Annotated[PodOverlay, doc("Laid over the Pod: volumes, placement, sidecars… A step's is laid over this.")]
+        | None
+    ) = None
     retries: Annotated[int, doc("Further attempts after a failed one.", ge=0, le=100)] | None = None
     backoff: Annotated[Backoff, doc("The delay before a retry.")] | None = None
     retry_when: Annotated[Expression, doc("CEL over attempt; false means that a failure is final.")] | None = None
@@ -84,9 +112,58 @@ class Defaults(Record, frozen=True, kw_only=True):
     )
 
 
+class Sleep(Record, frozen=True, kw_only=True):
+    """A wait for time to go by. It costs no Pod."""
+
+    duration: Annotated[str, doc("How long, such as 10m; ${…} holds CEL.", min_length=1, max_length=2048)]
+
+
+class ApprovalRequest(Record, frozen=True, kw_only=True):
+    """A wait for somebody's decision, which comes in the run's spec.approvals. It costs no Pod."""
+
+    message: Annotated[str, doc("What is to be decided; ${…} holds CEL.", min_length=1, max_length=2048)]
+    approvers: Annotated[
+        tuple[Annotated[str, doc("A user name.", min_length=1, max_length=256)], ...],
+        doc(
+            "User names that count; empty: whoever may approve runs here.",
+            **{"x-kubernetes-list-type": "set"},
+            max_length=32,
+        ),
+    ] = ()
+
+
+class WorkflowCall(Record, frozen=True, kw_only=True):
+    """A child run of another Workflow in the same namespace. Its output is the step's."""
+
+    name: Annotated[ObjectName, doc("Name of the Workflow.")]
+    input: Annotated[dict[str, Any], doc("The child's input; ${…} holds CEL.", **FREE)] | None = None
+
+
+class WaitFor(Record, frozen=True, kw_only=True):
+    """A wait for an event. It costs no Pod."""
+
+    event: Annotated[
+        str,
+        doc(
+            "Type of the event; a * at the end stands for anything.",
+            pattern=r"^[^*\s]*\*?$",
+            min_length=1,
+            max_length=256,
+        ),
+    ]
+    filter: Annotated[Expression, doc("CEL over event, and over what the step sees; it must give true.")] | None = None
+    lookback: (
+        Annotated[Duration, doc("How long before the step's start the event may have come. Default: the run's start.")]
+        | None
+    ) = None
+
+
+KIND_FIELDS = ("script", "job", "workflow", "sleep", "approval", "wait_for")
+_SHOWN = [camel(field) for field in KIND_FIELDS]
 ONE_KIND = rule(
-    "has(self.script) != (has(self.image) || has(self.command) || has(self.args))",
-    "a step must have exactly one kind: script, or a container (image, command, args)",
+    f"[{', '.join(f'has(self.{field})' for field in _SHOWN)}, "
+    "has(self.image) || has(self.command) || has(self.args)].filter(one, one).size() == 1",
+    f"a step must have exactly one kind: {', '.join(_SHOWN)}, or a container (image, command, args)",
 )
 ITEMS_ONLY = rule(
     "has(self.forEach) || !(has(self.maxParallel) || has(self.failurePolicy))",
@@ -101,17 +178,20 @@ NOT_OWN_PARENT = rule("!has(self.parents) || !(self.name in self.parents)", "a s
 
 
 class Step(Defaults, frozen=True, kw_only=True):
-    """A node of the graph. Exactly one kind: a container (`image`, `command`, `args`) or a `script`."""
+    """A node of the graph. Exactly one kind: `script`, `job`… or a container (`image`, `command`, `args`)."""
 
     name: Annotated[Name, doc("Unique in the workflow.")]
     parents: Annotated[
         tuple[Name, ...],
         doc(
-            "Steps that must have succeeded before this one starts.",
+            "Steps that must have ended before this one starts, in the way that runIf says.",
             **{"x-kubernetes-list-type": "set"},
             max_length=200,
         ),
     ] = ()
+    run_if: Annotated[RunIf, doc("How the parents must have ended: Succeeded, AnySucceeded, Failed or Always.")] = (
+        RunIf.SUCCEEDED
+    )
     when: Annotated[Expression, doc("CEL; false skips the step.")] | None = None
     for_each: Annotated[Expression, doc("CEL that gives a list: the step runs once for each item of it.")] | None = None
     max_parallel: Annotated[int, doc("Items in flight at a time. Default: 100.", ge=1, le=500)] | None = None
@@ -136,6 +216,11 @@ class Step(Defaults, frozen=True, kw_only=True):
         tuple[ConcurrencyEntry, ...],
         doc("Slots that an attempt holds while it runs, all of them; a backoff holds none.", **ATOMIC, max_length=4),
     ] = ()
+    job: Annotated[JobTemplate, doc("A batch/v1 Job.")] | None = None
+    workflow: Annotated[WorkflowCall, doc("A run of another Workflow.")] | None = None
+    sleep: Annotated[Sleep, doc("A wait for time to go by.")] | None = None
+    approval: Annotated[ApprovalRequest, doc("A wait for somebody's decision.")] | None = None
+    wait_for: Annotated[WaitFor, doc("A wait for an event.")] | None = None
     cache: (
         Annotated[StepCache, doc("Reuse what this step of the workflow has handed over under the same key.")] | None
     ) = None

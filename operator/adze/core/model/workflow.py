@@ -18,7 +18,7 @@ from adze.core.model.base import (
     doc,
 )
 from adze.core.model.concurrency import ConcurrencyEntry
-from adze.core.model.step import Defaults, StepNode
+from adze.core.model.step import Defaults, Step, StepNode
 from adze.core.model.triggers import CronStatus, Triggers
 
 
@@ -59,6 +59,10 @@ class WorkflowSpec(Record, frozen=True, kw_only=True):
         | None
     ) = None
     retention: Annotated[Retention, doc("When finished runs are deleted.")] | None = None
+
+    def every_step(self) -> tuple[Step, ...]:
+        """The steps of all stages."""
+        return (*self.steps, *([self.on_failure] if self.on_failure else ()), *self.finally_)
 
 
 class WorkflowStatus(Record, frozen=True, kw_only=True):

@@ -2,22 +2,17 @@
 
 import msgspec
 
-from adze.core import manifest, names
+from adze.core import kinds, manifest, names
 from adze.core.draft import Draft
 from adze.core.expressions import ExpressionError
 from adze.core.model import Attempt, ItemStatus, Phase, StepStatus
 from adze.core.revision import Node, Stage
 from adze.core.rules import items, retry
 from adze.core.rules.admit import may_claim
+from adze.core.rules.reach import Ending, reach
 from adze.core.rules.reuse import reuse
+from adze.core.rules.settle import settle_wait
 from adze.core.slots import InvalidKey
-
-REASONS: dict[type[Exception], str] = {
-    ExpressionError: "ExpressionError",
-    manifest.TooLarge: "ContextTooLarge",
-    InvalidKey: "InvalidConcurrency",
-}
-"""Why a step fails that can't be claimed."""
 
 
 def advance(draft: Draft) -> None:
@@ -44,22 +39,11 @@ def _advance_graph(draft: Draft) -> None:
 
 def _reachable(draft: Draft, node: Node, status: StepStatus) -> bool:
     """Whether the parents let a step start now; if they never will, the step ends here."""
-    phases = [draft.steps[parent].phase for parent in node.step.parents]
-    unhappy = [parent for parent in node.step.parents if draft.steps[parent].phase in (Phase.FAILED, Phase.CANCELLED)]
-    if unhappy:
-        message = f"{unhappy[0]} ended {draft.steps[unhappy[0]].phase.value}"
-        draft.put(msgspec.structs.replace(status, phase=Phase.CANCELLED, reason="ParentFailed", message=message))
+    verdict = reach(node.step.run_if, {parent: draft.steps[parent].phase for parent in node.step.parents})
+    if isinstance(verdict, Ending):
+        draft.put(msgspec.structs.replace(status, phase=verdict.phase, reason=verdict.reason, message=verdict.message))
         return False
-    if not all(phase.final for phase in phases):
-        return False
-    if phases and all(phase is Phase.SKIPPED for phase in phases):
-        draft.put(
-            msgspec.structs.replace(
-                status, phase=Phase.SKIPPED, reason="ParentsSkipped", message="all its parents were skipped"
-            )
-        )
-        return False
-    return True
+    return verdict
 
 
 def _advance_handlers(draft: Draft, stage: Stage, *, wanted: bool) -> bool:
@@ -108,8 +92,12 @@ def _start(draft: Draft, node: Node) -> None:
         number = status.attempts[-1].number + 1 if status.attempts else 1
         if may_claim(draft, node, status, number):
             _claim(draft, node, draft.status(node), number)
-    except tuple(REASONS) as error:
-        retry.fail(draft, status, REASONS[type(error)], str(error))
+    except ExpressionError as error:
+        retry.fail(draft, status, "ExpressionError", str(error))
+    except InvalidKey as error:
+        retry.fail(draft, status, "InvalidConcurrency", str(error))
+    except kinds.Impossible as error:
+        retry.fail(draft, status, error.reason, str(error))
 
 
 def _skip(draft: Draft, node: Node, status: ItemStatus, verdict: object) -> None:
@@ -122,9 +110,17 @@ def _skip(draft: Draft, node: Node, status: ItemStatus, verdict: object) -> None
 
 
 def _claim(draft: Draft, node: Node, status: ItemStatus, number: int) -> None:
+    kind = kinds.of(node.step)
+    if isinstance(kind, kinds.Waits):
+        attempt = Attempt(number=number, start_time=draft.now)
+        draft.put(msgspec.structs.replace(status, attempts=(*status.attempts, attempt)))
+        settle_wait(draft, node, attempt)
+        return
     metadata = draft.run.metadata
-    attempt = Attempt(number=number, pod=names.pod(metadata.name, metadata.uid, node.name, number, node.index))
-    draft.manifests[attempt.pod] = manifest.build(draft.run, node, attempt, draft.values(node), draft.policy)
+    carrier = kind.field if isinstance(kind, kinds.ByObject) else "pod"
+    name = names.pod(metadata.name, metadata.uid, node.name, number, node.index)
+    attempt = msgspec.structs.replace(Attempt(number=number), **{carrier: name})
+    draft.manifests[attempt.carrier] = manifest.build(draft.run, node, attempt, draft.values(node), draft.policy)
     draft.put(
         msgspec.structs.replace(
             status, reason="Starting", message=None, retry_at=None, attempts=(*status.attempts, attempt)

@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from adze.core import duration, pods
+from adze.core import duration
 from adze.core.draft import Draft, Part
 from adze.core.model import Attempt, Phase
-from adze.core.revision import Node, Stage
+from adze.core.revision import FOREVER, Node, Stage
 from adze.core.rules import retry
 from adze.core.verdict import DEADLINE, EARLY
 
@@ -59,18 +59,25 @@ def cancelled(status: Part, reason: str, message: str, now: datetime) -> Part:
 
 
 def _expire_attempt(draft: Draft, node: Node, attempt: Attempt) -> None:
+    if not attempt.carrier:
+        if node.timeout:
+            since = attempt.start_time or draft.now
+            _limit(draft, node, attempt, since, node.timeout, "Timeout", "the step waited longer than")
+        return
     pod = draft.pod(attempt)
     if pod is None:
         _expire_refused(draft, node, attempt)
         return
     if pod.metadata.creation_timestamp is None:
         return
-    started = pod.main.running.started_at if pod.main.running else None
+    started = pod.started
     if started:
         if node.timeout:
             _limit(draft, node, attempt, started, node.timeout, "Timeout", "the attempt ran longer than")
         return
-    wait = pods.waiting(pod)
+    if node.start_timeout >= FOREVER:
+        return
+    wait = pod.waiting()
     if wait and wait[0] in AT_ONCE:
         _withdraw(draft, node, attempt, *wait)
         return
@@ -88,7 +95,7 @@ def _expire_attempt(draft: Draft, node: Node, attempt: Attempt) -> None:
 
 def _expire_refused(draft: Draft, node: Node, attempt: Attempt) -> None:
     """A step of the graph waits for a quota until the run's deadline; what comes after that deadline can't."""
-    refusal = draft.observed.refusals.get(attempt.pod)
+    refusal = draft.observed.refusals.get(attempt.carrier)
     if refusal and node.stage is not Stage.GRAPH:
         why = f"{refusal.reason}: {refusal.message}; the Pod could not be created within"
         _limit(draft, node, attempt, refusal.since, node.start_timeout, "StartTimeout", why)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import msgspec
 
-from adze.core import pods
+from adze.core.carrier import Carrier
 from adze.core.draft import Draft
 from adze.core.model import Attempt, ItemStatus, Phase
 from adze.core.revision import Node
@@ -20,7 +20,7 @@ def notice(draft: Draft) -> None:
     for node, status in draft.open():
         attempt = status.attempts[-1]
         pod = draft.pod(attempt)
-        refusal = draft.observed.refusals.get(attempt.pod)
+        refusal = draft.observed.refusals.get(attempt.carrier)
         if pod:
             _notice_pod(draft, node, status, attempt, pod)
         elif refusal and not refusal.lasting:
@@ -28,11 +28,11 @@ def notice(draft: Draft) -> None:
             draft.wake_at(refusal.retry_at)
 
 
-def _notice_pod(draft: Draft, node: Node, status: ItemStatus, attempt: Attempt, pod: pods.Pod) -> None:
-    running = pod.main.running
-    wait = pods.waiting(pod)
-    if running:
-        attempt = msgspec.structs.replace(attempt, node=pod.spec.node_name or None, start_time=running.started_at)
+def _notice_pod(draft: Draft, node: Node, status: ItemStatus, attempt: Attempt, pod: Carrier) -> None:
+    started = pod.started
+    wait = pod.waiting()
+    if started:
+        attempt = msgspec.structs.replace(attempt, node=pod.node, start_time=started)
         reason, message = wait or (None, None)
         news = msgspec.structs.replace(
             status,
@@ -41,8 +41,7 @@ def _notice_pod(draft: Draft, node: Node, status: ItemStatus, attempt: Attempt, 
             message=message,
             attempts=(*status.attempts[:-1], attempt),
         )
-        patience = PATIENCE if node.index is None else ITEM_PATIENCE
-        draft.put_when_ripe(news, (running.started_at or draft.now) + patience)
+        draft.put_when_ripe(news, started + (PATIENCE if node.index is None else ITEM_PATIENCE))
     elif wait is None and status.reason not in (None, "Starting"):
         news = msgspec.structs.replace(status, reason="Starting", message=None)
         draft.put(news)

@@ -13,7 +13,7 @@ from adze.core.values import attempt_values
 INFRASTRUCTURE_BUDGET = 10
 """Attempts of a step that may be lost to eviction, preemption or nodes before it fails."""
 INFRASTRUCTURE_BACKOFF = Backoff(base="1s", max="1m")
-LASTING = frozenset({"PodRejected", "NameCollision", "InvalidImageName"})
+LASTING = frozenset({"PodRejected", "JobRejected", "RunRejected", "Forbidden", "NameCollision", "InvalidImageName"})
 """Failures that another attempt would repeat."""
 
 
@@ -50,7 +50,7 @@ def _final_reason(node: Node, ended: Attempt) -> str | None:
 
 
 def _retry(draft: Draft, status: ItemStatus, ended: Attempt, backoff: Backoff, count: int, allowed: int) -> None:
-    wait = delay(backoff, count, ended.pod)
+    wait = delay(backoff, count, ended.carrier)
     finish = ended.finish_time or draft.now
     what = f"attempt {ended.number} was lost" if ended.infrastructure else f"attempt {ended.number} of {allowed} failed"
     message = f"{what}: {ended.reason}: {ended.message}"

@@ -2,11 +2,12 @@
 
 import msgspec
 
-from adze.core import fanout, pods
+from adze.core import fanout
+from adze.core.carrier import Outcome
 from adze.core.draft import OUTPUTS_LIMIT, Draft
 from adze.core.model import Attempt, Phase
 from adze.core.revision import Node
-from adze.core.rules import retry
+from adze.core.rules import retry, waits
 from adze.core.schema import Mismatch
 
 
@@ -15,13 +16,21 @@ def settle(draft: Draft) -> None:
     for node, status in draft.open():
         attempt = status.attempts[-1]
         pod = draft.pod(attempt)
-        if pod is None:
+        if not attempt.carrier:
+            settle_wait(draft, node, attempt)
+        elif pod is None:
             _settle_missing(draft, node, attempt)
-        elif outcome := pods.outcome(pod):
-            _settle_outcome(draft, node, attempt, pod, outcome)
+        elif outcome := pod.outcome():
+            _settle_outcome(draft, node, attempt, pod.node, outcome)
 
 
-def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, outcome: pods.Outcome) -> None:
+def settle_wait(draft: Draft, node: Node, attempt: Attempt) -> None:
+    """Close a wait that has ended."""
+    if outcome := waits.look(draft, node, attempt):
+        _settle_outcome(draft, node, attempt, None, outcome)
+
+
+def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, place: str | None, outcome: Outcome) -> None:
     output = outcome.output
     reason, message = outcome.reason, outcome.message
     if reason is None and node.output:
@@ -35,7 +44,7 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, o
         message = f"the outputs of the run's {whose} together are larger than {limit // 1024} KiB"
     ended = msgspec.structs.replace(
         attempt,
-        node=pod.spec.node_name or None,
+        node=place,
         start_time=outcome.start or attempt.start_time,
         finish_time=outcome.finish or draft.now,
         exit_code=outcome.exit_code,
@@ -52,7 +61,7 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, o
             status,
             phase=Phase.SUCCEEDED,
             reason=None,
-            message=None,
+            message=message,
             output=output,
             attempts=(*status.attempts[:-1], ended),
         )
@@ -60,10 +69,10 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, pod: pods.Pod, o
 
 
 def _settle_missing(draft: Draft, node: Node, attempt: Attempt) -> None:
-    """No Pod: not created yet, refused by the API server, or taken away by force."""
-    refusal = draft.observed.refusals.get(attempt.pod)
+    """No object: not created yet, refused by the API server, or taken away by force."""
+    refusal = draft.observed.refusals.get(attempt.carrier)
     refused = refusal is not None and refusal.lasting
-    if not (refused or attempt.pod in draft.observed.vanished or attempt.start_time):
+    if not (refused or attempt.carrier in draft.observed.vanished or attempt.start_time):
         return
     if not draft.observed.fresh:
         # Another process may have created it, or see it still.
@@ -71,7 +80,9 @@ def _settle_missing(draft: Draft, node: Node, attempt: Attempt) -> None:
     elif refusal is not None and refused:
         _close(draft, node, attempt, refusal.reason, refusal.message)
     else:
-        _close(draft, node, attempt, "PodLost", "the Pod was removed by force before its outcome was recorded")
+        _close(
+            draft, node, attempt, "PodLost", f"{attempt.carrier} was removed by force before its outcome was recorded"
+        )
 
 
 def _close(draft: Draft, node: Node, attempt: Attempt, reason: str, message: str) -> None:
