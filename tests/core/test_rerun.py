@@ -17,14 +17,14 @@ def rerun(source: Run | str, start: str | None = "Failed", **spec: object) -> Ru
     return msgspec.structs.replace(run("hello", name="hello-2", uid=NEW), spec=given)
 
 
-def again(source: Drive, start: str | None = "Failed", **spec: object) -> Drive:
-    """The rerun, begun and claimed."""
+def again(source: Drive, start: str | None = "Failed", *, quiet: bool = True, **spec: object) -> Drive:
+    """The rerun, begun, and claimed where it's `quiet`."""
     new = rerun(source.run, start, **spec)
     plan = planner.begin(new, None, NOW, source.run)
     assert plan.status is not None
     drive = Drive(workflow(step("unused")), begun=msgspec.structs.replace(new, status=plan.status))
     drive.pages = dict(source.pages)
-    return drive.until_quiet()
+    return drive.until_quiet() if quiet else drive
 
 
 def kept(drive: Drive) -> set[str]:
@@ -258,6 +258,16 @@ def test_a_rerun_may_be_cancelled_before_its_start_and_suspended() -> None:
     plan = planner.begin(rerun("nobody", cancel=True), None, NOW, None)
     assert plan.status is not None
     assert plan.status.phase is Phase.CANCELLED
+
+
+def test_a_rerun_that_ends_before_it_is_admitted_leaves_what_it_kept() -> None:
+    source = Drive(workflow(step("a"), step("b", for_each="input.list", max_parallel=1)), input={"list": [1, 2, 3]})
+    source.until_quiet().succeed("a").succeed("b[0]").fail("b[1]")
+    assert source.phase is Phase.FAILED
+    drive = again(source, quiet=False).ask(cancel=True)
+    assert drive.phases == {"a": "Succeeded", "b": "Cancelled"}
+    items = drive.items("b")
+    assert (items.succeeded, items.cancelled, drive.created) == ("0", "1-2", [])
 
 
 def test_kept_outputs_in_pages_are_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,6 +240,14 @@ def with_item(values: Values, revision: Revision, node: Node) -> Values:
     return replace(values, item=(node.index, items[node.index]))
 
 
+def never(status: StepStatus, reason: str, message: str) -> StepStatus:
+    """A step that is cancelled before its run has started."""
+    items = status.items
+    if items:
+        items = msgspec.structs.replace(items, cancelled=intervals.rest(items.total, items.succeeded, items.failed))
+    return msgspec.structs.replace(status, phase=Phase.CANCELLED, reason=reason, message=message, items=items)
+
+
 def reserved(steps: Iterable[StepStatus]) -> int:
     """Bytes of a run's status that its forEach steps may come to take, besides entries."""
     totals = [status.items.total for status in steps if status.items]

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import cache, conditions, duration, manifest, origin, rerun, slots, verdict
+from adze.core import cache, conditions, duration, fanout, manifest, origin, rerun, slots, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, Awaited, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
@@ -239,9 +239,9 @@ def _never(draft: Draft, reason: str, message: str, by: str | None = None) -> Pl
     phase = Phase.CANCELLED if reason in (*verdict.EARLY, LIMIT_REACHED) else Phase.FAILED
     refusal = _refuse(draft.run, draft.now, reason, message, phase)
     assert refusal.status is not None
+    # A rerun has steps that have ended, and items.
     steps = tuple(
-        msgspec.structs.replace(status, phase=Phase.CANCELLED, reason=reason, message=message)
-        for status in draft.steps.values()
+        status if status.phase.final else fanout.never(status, reason, message) for status in draft.steps.values()
     )
     return replace(refusal, status=msgspec.structs.replace(refusal.status, steps=steps, superseded_by=by))
 
