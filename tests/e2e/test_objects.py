@@ -96,6 +96,20 @@ def test_a_child_run_s_output_is_the_step_s(kube: Kube) -> None:
     assert "finalizers" not in child["metadata"]
 
 
+def test_each_item_has_a_child_run(kube: Kube) -> None:
+    kube.apply(CHILD)
+    each = {"name": "each", "forEach": "input.list", "failurePolicy": "Continue", **call("child", n="${item}")}
+    kube.apply(run("r", each, spec={"input": {"list": [1, "two", 3]}}, output={"all": "${steps.each.output}"}))
+    status = kube.ended("r", timeout=120)
+    assert status["phase"] == "Succeeded", status
+    first, second, third = status["output"]["all"]
+    assert (first, third) == ({"n": 2}, {"n": 6})
+    assert "RunFailed: " in second["error"] and "InvalidInput" in second["error"], second
+    children = kube.list("workflowruns", "adze.dev/run=r,adze.dev/step=each")
+    assert sorted(one["metadata"]["labels"]["adze.dev/item"] for one in children) == ["0", "1", "2"]
+    assert all("finalizers" not in one["metadata"] for one in children)
+
+
 def test_a_child_run_that_fails_fails_the_step(kube: Kube) -> None:
     kube.apply(workflow("broken", {"name": "boom", **shell("exit 3")}))
     kube.apply(run("r", {"name": "a", **call("broken")}))

@@ -43,6 +43,11 @@ PLACES = {
         "f.yaml:6:5: error: spec.steps[a]: a step must have exactly one kind: script, job, workflow, sleep, approval, "
         "waitFor, or a container (image, command, args) [schema]",
     ),
+    "an approval for each item": (
+        lines('  - {name: a, forEach: "[1]", approval: {message: x}}\n'),
+        "f.yaml:6:5: error: spec.steps[a]: an approval is asked for once: no forEach. Let a step with forEach have it "
+        "as its parent [schema]",
+    ),
     "a name twice": (
         lines("  - name: a\n", SCRIPT, "  - name: a\n", SCRIPT),
         "f.yaml:8:5: error: spec.steps[a]: 'a' is there twice [schema]",

@@ -18,7 +18,6 @@ from adze.shell.outside import utcnow
 from tests.e2e.kube import run, shell
 
 MANIFEST = {
-    "kind": "Pod",
     "metadata": {"name": "p", "namespace": "default", "finalizers": ["adze.dev/outcome"]},
     "spec": {"schedulingGates": [{"name": "adze.dev/claim"}]},
 }

@@ -8,7 +8,7 @@ from adze.cli.exits import BadInput
 from adze.cli.inputs import read_input
 
 if TYPE_CHECKING:
-    from adze.core.model import Run
+    from adze.core.model import Run, WorkflowSpec
     from adze.lint.check import Checked
     from adze.local.state import Folder
 
@@ -30,6 +30,7 @@ POLL = 0.3
 @click.option("--containers", is_flag=True, help="Run steps that bring an image with docker or podman.")
 @click.option("--host-processes", is_flag=True, help="Run the commands of such steps on this machine.")
 @click.option("--parallel", type=click.IntRange(1), metavar="N", help="Processes at a time. Default: two for each CPU.")
+@click.option("--approve", multiple=True, metavar="STEP", help="Approve that step once it asks; again for another.")
 @click.option("--resume", is_flag=True, help="Go on with the newest run (of FILE) that was interrupted.")
 @click.option("-w", "--watch", is_flag=True, help="Run again each time a file has changed.")
 @click.option("-q", "--quiet", is_flag=True, help="Show neither progress nor what steps print.")
@@ -126,6 +127,7 @@ def resumed(files: tuple[str, ...], options: dict[str, Any]) -> "Folder":
     """The state of a run that was interrupted."""
     from pathlib import Path
 
+    from adze.core.model import Run
     from adze.local import state
 
     if options["pairs"] or options["input_file"] or options["name"]:
@@ -133,6 +135,8 @@ def resumed(files: tuple[str, ...], options: dict[str, Any]) -> "Folder":
     folder = state.unfinished(str(Path(file).resolve()) for file in files)
     if folder is None:
         raise BadInput(f"there is no interrupted run{f' of {files[0]}' if files else ''}")
+    run = folder.load("run", Run)
+    folder.save("run", approved(run, folder.load("order", state.Order).spec(run), options))
     return folder
 
 
@@ -151,6 +155,7 @@ def created(checked: "Checked", files: tuple[str, ...], options: dict[str, Any])
     objects = [document.value for document in checked.others if document.kind in ("ConfigMap", "Secret")]
     if problems := list(runtimes.refusals(spec, runtime, Objects(objects))):
         raise BadInput("; ".join(problems))
+    run = approved(run, spec, options)
     workflows = [document.value for document, _ in checked.workflows]
     order = state.Order(
         files=tuple(str(Path(file).resolve()) for file in files),
@@ -159,6 +164,28 @@ def created(checked: "Checked", files: tuple[str, ...], options: dict[str, Any])
         objects=(*workflows, *objects),
     )
     return state.create(run, order)
+
+
+def approved(run: "Run", spec: "WorkflowSpec", options: dict[str, Any]) -> "Run":
+    """The run with the approvals that --approve gives; BadInput if it would wait for others for ever."""
+    from msgspec.structs import replace
+
+    from adze.core.model import Decision
+    from adze.local import approvals
+
+    given = (*options["approve"], *(entry.step for entry in run.spec.approvals))
+    if problems := list(approvals.refusals(spec, given, terminal=asks(options))):
+        raise BadInput("; ".join(problems))
+    steps = [step for step in approvals.needed(spec) if step.name in options["approve"]]
+    decisions = (approvals.decision(step, Decision.APPROVED) for step in steps)
+    return replace(run, spec=replace(run.spec, approvals=(*run.spec.approvals, *decisions)))
+
+
+def asks(options: dict[str, Any]) -> bool:
+    """Whether somebody is there to be asked."""
+    import sys
+
+    return sys.stdin.isatty() and not options["quiet"]
 
 
 def chosen_runtime(options: dict[str, Any]) -> str:
@@ -235,7 +262,7 @@ def go(folder: "Folder", options: dict[str, Any]) -> int:
 
     logs.configure(Settings(log_level="warning", log_format="text"))
     kind = progress.Silent if options["quiet"] else progress.Table if sys.stderr.isatty() else progress.Lines
-    runner = Runner(folder, kind())
+    runner = Runner(folder, kind(), ask=asks(options))
     try:
         run = asyncio.run(runner.run())
     finally:

@@ -91,9 +91,9 @@ def pod(run: str, run_uid: str, step: str, attempt: int, item: int | None = None
     return f"{readable.replace('.', '-')}-{digest(*parts)}"
 
 
-def page(run: str, run_uid: str, step: str, content: str) -> str:
-    """Name of a ConfigMap with outputs: it follows from its content, so that a page never changes under its name."""
-    return f"{run[:30].replace('.', '-')}-{step[:16]}-{digest(run_uid, step, content)}"
+def page(run: str, run_uid: str, step: str, outputs: str) -> str:
+    """Name of a ConfigMap with outputs: it follows from them, so that a page never changes under its name."""
+    return f"{run[:30].replace('.', '-')}-{step[:16]}-{digest(run_uid, step, outputs)}"
 
 
 def part(step: str, item: int) -> str:

@@ -46,7 +46,7 @@ from adze.core.calls import (
 from adze.core.carrier import Carrier
 from adze.core.draft import Awaited
 from adze.core.expressions import ExpressionError
-from adze.core.kinds import Impossible
+from adze.core.kinds import CARRIERS, Impossible
 from adze.core.model import Metadata, Run, RunSpec
 from adze.core.observed import Observed, Refusal
 from adze.core.pages import with_pages
@@ -380,7 +380,7 @@ def _free_all(
 ) -> Generator[Sequence[Call], Sequence[Any], Sequence[Any]]:
     """Free the slots of a run that is gone, unless a Pod of it that nobody knew of may still run."""
     gone = Run(metadata=Metadata(name="", namespace=namespace, uid=uid), spec=RunSpec())
-    (listed,) = yield [ListPods(gone)]
+    (listed,) = yield [ListPods(gone, CARRIERS)]
     if isinstance(listed, Problem):
         return [listed]
     if not all(pod.ended for pod in listed.values()):

@@ -251,8 +251,6 @@ class _Compiler(Pieces):
         kind = kinds.of(step)
         for member, message in kind.problems(step):
             self.complain(f"{field}.{member}", message)
-        if step.approval and step.for_each:
-            self.complain(f"{field}.forEach", "an approval is asked for once, not for each item")
         around = self.scope(upstream, stage)
         for_each = self.program(step.for_each, around, f"{field}.forEach", expressions.DYN)
         scope = self.scope_of_item(for_each, around, f"{field}.forEach") if for_each else around

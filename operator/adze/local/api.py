@@ -10,7 +10,7 @@ import msgspec
 from adze.core import calls, names
 from adze.core.calls import Failure, Problem
 from adze.core.carrier import Carrier
-from adze.core.model import Lease, Run, Workflow
+from adze.core.model import Approval, Lease, Run, Workflow
 from adze.core.pods import Pod
 from adze.local.slots import EXISTS, NOT_FOUND, Slots
 from adze.local.state import Folder
@@ -83,10 +83,16 @@ class Api:
         self.run = run
         self.run_changed(run)
 
+    def decide(self, approval: Approval) -> None:
+        """Somebody has decided about a step."""
+        metadata = replace(
+            self.run.metadata, resource_version=self._next(), generation=self.run.metadata.generation + 1
+        )
+        spec = replace(self.run.spec, approvals=(*self.run.spec.approvals, approval))
+        self._put_run(replace(self.run, metadata=metadata, spec=spec))
+
     def _create_pod(self, call: calls.CreatePod) -> Pod | Problem:
-        name, kind = call.manifest["metadata"]["name"], call.manifest["kind"]
-        if kind != "Pod":
-            return Problem(Failure.REFUSED, "NeedsCluster", f"a {kind} can only be made on a cluster")
+        name = call.manifest["metadata"]["name"]
         if name in self.pods:
             return EXISTS
         pod = msgspec.convert(call.manifest, Pod)

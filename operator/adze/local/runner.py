@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from adze.core.model import Run, Workflow
+from adze.core.model import Decision, Run, Workflow
 from adze.core.pods import Pod
-from adze.local import runtimes
+from adze.local import approvals, runtimes
 from adze.local.api import Api
 from adze.local.kubelet import Kubelet
 from adze.local.logs import Follower
@@ -41,8 +41,11 @@ class Show(Protocol):
 class Runner:
     """One run and all that works on it."""
 
-    def __init__(self, folder: Folder, show: Show, clock: Callable[[], datetime] = utcnow) -> None:
-        order = folder.load("order", Order)
+    def __init__(
+        self, folder: Folder, show: Show, clock: Callable[[], datetime] = utcnow, *, ask: bool = False
+    ) -> None:
+        """`ask` says whether steps that wait for approval are asked about on the terminal."""
+        self._order = order = folder.load("order", Order)
         workflows = [msgspec.convert(item, Workflow) for item in order.objects if item.get("kind") == "Workflow"]
         objects = Objects(item for item in order.objects if item.get("kind") != "Workflow")
         self._show = show
@@ -50,6 +53,7 @@ class Runner:
         self._kubelet = Kubelet(self._api, folder, order, objects, clock)
         self._engine = Engine(self._api, runtimes.POLICY, clock=clock)
         self._logs = Follower(folder)
+        self._desk = approvals.Desk(show.print, self._decide) if ask else None
         self._ended = asyncio.Event()
         self._error: BaseException | None = None
         self.interrupted: int | None = None
@@ -74,12 +78,16 @@ class Runner:
         self._engine.start()
         self._run_changed(self._api.run)
         follow = loop.create_task(self._follow())
+        if self._desk and approvals.needed(self._order.spec(self._api.run)):
+            self._desk.listen()
         try:
             await self._ended.wait()
         finally:
             await self._engine.stop()
             await self._kubelet.close()
             follow.cancel()
+            if self._desk:
+                self._desk.close()
             self._print_logs()
             for number in SIGNALS:
                 loop.remove_signal_handler(number)
@@ -104,6 +112,12 @@ class Runner:
         if run.status.phase.final:
             self._ended.set()
         self._show.change(run, self._api.pods.values())
+        if self._desk:
+            self._desk.change(run)
+
+    def _decide(self, step: str, verdict: Decision) -> None:
+        asked = next(one for one in approvals.needed(self._order.spec(self._api.run)) if one.name == step)
+        self._api.decide(approvals.decision(asked, verdict))
 
     def _pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         self._engine.see_pod(before, after)

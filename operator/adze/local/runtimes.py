@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from adze.core import names
+from adze.core import kinds, names
 from adze.core.manifest import OUTPUT_PATH
 from adze.core.model import Step, WorkflowSpec
+from adze.core.model.base import camel
 from adze.core.names import DIRECTORY
 from adze.core.policy import Policy
 from adze.local import variables
@@ -140,6 +141,9 @@ def refusals(spec: WorkflowSpec, runtime: str, objects: Objects) -> Iterator[str
             "or --host-processes to run its command on this machine"
         )
         return
+    for step in steps:
+        if isinstance(kinds.of(step), kinds.ByObject) or step.wait_for:
+            yield f"step {step.name}: {camel(kinds.name(step))} steps need a cluster"
     defaults = spec.defaults.env if spec.defaults else ()
     for step in steps:
         for check in (_check_command, _check_variables):

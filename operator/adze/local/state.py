@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adze.core.model import Run
+from adze.core.model import Run, Workflow, WorkflowSpec
 from adze.core.pods import Pod
 
 KEPT = 50
@@ -32,6 +32,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     parallel: int = 8
     objects: tuple[dict[str, Any], ...] = ()
     """The Workflows, ConfigMaps and Secrets of the files, as they stood there."""
+
+    def spec(self, run: Run) -> WorkflowSpec:
+        """What the run is of."""
+        if run.spec.workflow_spec:
+            return run.spec.workflow_spec
+        known = (item for item in self.objects if item.get("kind") == "Workflow")
+        named = next(item for item in known if item["metadata"]["name"] == run.spec.workflow)
+        return msgspec.convert(named, Workflow).spec
 
 
 class Busy(RuntimeError):

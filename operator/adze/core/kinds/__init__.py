@@ -33,8 +33,11 @@ KINDS: dict[str, Kind] = {
 }
 """The field of a step that chooses the kind, and the kind. A step with none of them takes the default image."""
 
+CARRIERS = frozenset({"Pod", *(kind.resource for kind in KINDS.values() if isinstance(kind, ByObject))})
+"""The Kubernetes kinds of the objects that carry attempts out."""
 
 __all__ = [
+    "CARRIERS",
     "KINDS",
     "RETRY_FIELDS",
     "ByObject",

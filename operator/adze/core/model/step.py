@@ -174,6 +174,10 @@ CONTAINERS_CACHE = rule(
     " (has(self.script) || has(self.image) || has(self.command) || has(self.args))",
     "cache is for container and script steps without forEach",
 )
+ONE_DECISION = rule(
+    "!(has(self.forEach) && has(self.approval))",
+    "an approval is asked for once: no forEach. Let a step with forEach have it as its parent",
+)
 NOT_OWN_PARENT = rule("!has(self.parents) || !(self.name in self.parents)", "a step must not be its own parent")
 
 
@@ -234,5 +238,7 @@ STEPS_WAIT = rule(
     "!has(self.concurrency) || self.concurrency.all(c, !has(c.strategy) || c.strategy in ['Queue', 'RoundRobin'])",
     "a step waits for its slot: strategy must be Queue or RoundRobin",
 )
-STEP_RULES = {"x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, CONTAINERS_CACHE, STEPS_WAIT]}
+STEP_RULES = {
+    "x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, ONE_DECISION, CONTAINERS_CACHE, STEPS_WAIT]
+}
 StepNode = Annotated[Step, doc("A step.", **STEP_RULES)]
