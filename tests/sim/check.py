@@ -13,7 +13,7 @@ from adze.core.names import ATTEMPT, ITEM, RUN_UID, STEP, part
 from adze.core.pods import Pod
 from adze.core.revision import Node, Stage
 from adze.core.rules import retry
-from tests.sim import items
+from tests.sim import cached, items, reruns
 from tests.sim.account import Account, Claim
 from tests.sim.api import Api
 from tests.sim.rates import RateLedger
@@ -95,6 +95,8 @@ class Checker:
             raise Violation("S9", f"{new.metadata.name} had ended and was written again")
         if account.revision is None and new.status.workflow_spec is not None:
             account.revision = revisions.of_run(new.status.revision or "", new.status.workflow_spec)
+            if new.spec.rerun_of:
+                account.steps = reruns.began(self, new)
         steps = {status.name: status for status in new.status.steps}
         if missing := account.steps.keys() - steps.keys():
             raise Violation("S8", f"steps {sorted(missing)} left the status")
@@ -104,6 +106,7 @@ class Checker:
                 self._step(account, new, before, status)
         account.steps = steps
         if new.status.phase.final:
+            self.goals["rerun refused"] += new.status.reason == "RerunRefused"
             account.ended = self._now
             self._end(account)
 
@@ -123,7 +126,9 @@ class Checker:
             items.changed(self, account, run, before, after)
         self.part(account, run, after)
         bare = not after.attempts or after.attempts[-1].reason is not None
-        if after.phase is Phase.SUCCEEDED and bare and not after.items:
+        if after.reason == "Cached":
+            cached.reused(self, run, after)
+        elif after.phase is Phase.SUCCEEDED and bare and not after.items:
             raise Violation("S7", f"step {after.name} succeeded without an attempt that did")
         self.goals["step skipped"] += after.phase is Phase.SKIPPED
 
