@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from adze.core import admission, slots
-from adze.core.calls import FreeSlot, MarkSlot, TakeSlot
+from adze.core.calls import FreeSlot, MarkSlot, Say, TakeSlot
 from adze.core.model import Run, RunStatus, Strategy
 from adze.core.queues import Queues
 from adze.core.slots import RUN, Need, Slot, Want
@@ -133,6 +133,23 @@ def test_a_quota_that_takes_no_lease_is_told_and_asked_again() -> None:
     assert dialogue.result.wake == NOW + admission.REFUSED_AGAIN
     assert queues.waits("r", NOW)[RUN].message == "no Lease can be made: QuotaExceeded: exceeded quota: pods=10"
     assert asked(admit(queues)) == [("adze-one-0", "r")]
+
+
+def test_a_slot_that_is_lost_while_it_is_used_is_told_once_and_taken_again() -> None:
+    queues = Queues()
+    new = run("hello", name="r", uid="r")
+    queues.ask(new, [Want(RUN, (ONE,), slots.order(new, 0), running=True)], NOW)
+    dialogue = admit(queues)
+    assert dialogue.kinds == ["ListSlots"], "it may only not be known here"
+    other = taken(queues, run("hello", name="other", uid="other"), ONE)
+    dialogue.answer({other.metadata.name: other})
+    notice = dialogue.call(Say).notice
+    assert (notice.reason, notice.type) == ("SlotLost", "Warning")
+    assert "the Lease by which the run held its slot of key 'first' is gone" in notice.message
+    assert dialogue.nothing().result
+    queues.see(other, None)
+    again = admit(queues).answer({})
+    assert again.kinds == ["TakeSlot"]
 
 
 def test_a_late_answer_does_not_bring_a_deleted_slot_back() -> None:

@@ -126,7 +126,7 @@ def test_a_backoff_holds_no_slot_and_steps_of_two_runs_share_one(kube: Kube) -> 
     kube.patch("workflowrun", "fails", cancel=True)
 
 
-def test_raising_the_limit_helps_those_that_wait(kube: Kube) -> None:
+def test_a_limit_is_raised_and_lowered_while_runs_hold_and_wait(kube: Kube) -> None:
     long = {"name": "a", **shell("trap 'exit 0' TERM; sleep 300 & wait")}
     kube.apply(workflow("w", long, concurrency=[key("k", "input.slots", scope="Namespace")]))
     kube.apply(*(run_of(f"r{number}", "w", input={"slots": 1}) for number in range(3)))
@@ -137,6 +137,17 @@ def test_raising_the_limit_helps_those_that_wait(kube: Kube) -> None:
     kube.must("delete", "workflowrun", "r0", "--wait=false")
     kube.apply(run_of("r3", "w", input={"slots": 1}))
     kube.until("admitted into the slot of a deleted run", "workflowrun", "r3", started)
+    # Lowered while three run: nobody is ended, and nobody starts until two have gone.
+    kube.apply(workflow("w", long, concurrency=[key("k", 2, scope="Namespace")]), run_of("r4", "w", input={"slots": 3}))
+    waits = kube.until("queued", "workflowrun", "r4", queued)
+    assert "3 of 2 in use" in waits["status"]["message"]
+    kube.patch("workflowrun", "r1", cancel=True)
+    kube.ended("r1")
+    told = kube.until("told anew", "workflowrun", "r4", lambda item: "2 of 2 in use" in item["status"]["message"])
+    assert queued(told), "two of two run"
+    kube.patch("workflowrun", "r2", cancel=True)
+    kube.ended("r2")
+    kube.until("admitted", "workflowrun", "r4", started)
 
 
 def test_a_slot_that_was_deleted_by_hand_is_taken_again(kube: Kube) -> None:
@@ -152,6 +163,9 @@ def test_a_slot_that_was_deleted_by_hand_is_taken_again(kube: Kube) -> None:
         lambda seen: seen["metadata"]["uid"] != lease["metadata"]["uid"],
     )
     assert again["spec"]["holderIdentity"] == "r"
+    events = kube.list("events")
+    (lost,) = [event for event in events if event["reason"] == "SlotLost"]
+    assert "the Lease by which the run held its slot of key 'k' is gone" in lost["message"]
     kube.patch("workflowrun", "r", cancel=True)
     kube.ended("r")
 

@@ -98,7 +98,8 @@ class Episode:
         self.world = World(self.api, self.goals, self.trace, throttling=profile.rates)
         make = driver(self.api)
         self.replicas = [
-            Replica(f"replica {index + 1}", self.api, make, self.goals, self.trace) for index in range(setting.replicas)
+            Replica(f"replica {index + 1}", self.api, make, self.goals, self.trace, profile.cap)
+            for index in range(setting.replicas)
         ]
         self.steps = 0
         self.slots = SLOTS[profile.name]
@@ -135,6 +136,7 @@ class Episode:
             "collect": lambda word: world.collect(word >> 16),
             "create": self._recreate,
             "rerun": lambda word: reruns.ask(world, word >> 16),
+            "limit": self._limit,
         }
 
     # Words
@@ -229,6 +231,10 @@ class Episode:
         if self.profile.queues:
             self.api.create_run(name, workflows.queued(size, self.setting.runs[0][1], shape))
             return
+        if self.profile.limits:
+            self._limit(1) if not self.api.workflows else None
+            self.api.create_run(name, workflows.named("w", shape))
+            return
         if self.profile.rates:
             self.api.create_run(name, workflows.rated(size, self.setting.runs[0][1], shape))
             return
@@ -245,6 +251,13 @@ class Episode:
         if how == 1:
             self.goals["Workflow applied after its run"] += 1
             self.api.put_workflow(flow, workflows.workflow(size, shape))
+
+    def _limit(self, word: int) -> None:
+        """A user changes the limit of the Workflow."""
+        limit, (size, kind, _) = 1 + (word >> 16) % 3, self.setting.runs[0]
+        self.trace.world(f"a user sets the limit to {limit} of", "w")
+        self.goals["limit changed"] += 1
+        self.api.put_workflow("w", workflows.limited(limit, size, kind))
 
     def _recreate(self, word: int) -> None:
         """A user makes a run again under a name that has become free, or edits a Workflow."""

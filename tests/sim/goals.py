@@ -15,6 +15,7 @@ GOALS = (
     *("run deleted", "run deleted, Pods orphaned", "run made again under its name", "clock jumped"),
     *("Workflow applied after its run", "Workflow edited", "retried", "retried after a loss", "step skipped"),
     *("units taken", "units taken anew", "waited for units", "key closed", "conflict on ReplaceLease"),
+    *("limit changed", "waited for a place"),
     *("onFailure step claimed", "finally step claimed"),
     *(
         "rerun asked for",

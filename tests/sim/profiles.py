@@ -25,6 +25,10 @@ class Profile:
     """Whether their steps share allowances."""
     cached: bool = False
     """Whether the runs share a cache."""
+    limits: bool = False
+    """Whether they are runs of one Workflow, whose limit changes meanwhile."""
+    cap: int = 0
+    """How many steps a replica lets run at a time."""
     share: int = 1
 
 
@@ -204,6 +208,34 @@ PROFILES = {
             freezing=150,
             rates=True,
             share=3,
+        ),
+        # The same under a cap, which each replica keeps for itself.
+        Profile(
+            "capped",
+            replicas=(1, 1, 2),
+            runs=(2, 3),
+            sizes=(1, 2, 6),
+            words=400,
+            weights={**CALM, **{"cancel": 2, "suspend": 2, "delete run": 1, "create": 2, "collect": 4, "crash": 3}},
+            rates=True,
+            cap=2,
+            share=1,
+        ),
+        # Runs of a Workflow whose limit is raised and lowered while they hold slots and wait.
+        Profile(
+            "limits",
+            replicas=(1, 2),
+            runs=(3, 4),
+            sizes=(0, 1),
+            words=400,
+            weights={
+                **{WATCH: 50, NODE: 40, CLOCK: 14},
+                **{"limit": 8, "cancel": 2, "delete run": 1, "create": 3, "collect": 4, "crash": 2, "relist": 2},
+                **{"thaw": 5, "arrive": 2},
+            },
+            freezing=100,
+            limits=True,
+            share=1,
         ),
         # Runs are repeated while they run, after their end, and while they are being deleted.
         Profile(

@@ -112,6 +112,7 @@ class RateLedger:
     def waited(self, reason: str | None) -> None:
         """A step says why it waits."""
         self._checker.goals["waited for units"] += reason == "RateLimited"
+        self._checker.goals["waited for a place"] += reason == "Parallelism"
 
 
 def bounds(key: str) -> tuple[int, int]:

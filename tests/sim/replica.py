@@ -53,7 +53,9 @@ class Pass:
 class Replica:
     """One operator process."""
 
-    def __init__(self, name: str, api: Api, driver: Driver, goals: Counter[str], trace: Trace) -> None:
+    def __init__(self, name: str, api: Api, driver: Driver, goals: Counter[str], trace: Trace, cap: int = 0) -> None:
+        """`cap` is how many steps it lets run at a time; 0 is any number."""
+        self._policy = Policy(parallelism=cap)
         self.name = name
         self.api = api
         self.driver = driver
@@ -73,7 +75,7 @@ class Replica:
 
     def start(self, stale: int = 0) -> None:
         """A new process lists everything; `stale` is how many changes its lists lag behind."""
-        self.mind = Mind(self.api, Policy())
+        self.mind = Mind(self.api, self._policy)
         self._seen = {}
         self._seen_runs = set()
         self._seen_slots = {}

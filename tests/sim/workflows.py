@@ -174,6 +174,14 @@ def cached(size: int, shape: int, word: int) -> RunSpec:
     return RunSpec(workflow_spec=replace(base, steps=steps), input={**_input(shape), "word": word // 2})
 
 
+@lru_cache(maxsize=4096)
+def limited(limit: int, size: int, kind: int) -> WorkflowSpec:
+    """A workflow with a run key that has `limit` slots, of three at most."""
+    strategy = list(Strategy)[kind % 5]
+    entry = Concurrency(key="run-3", max_runs=limit, strategy=strategy)
+    return replace(workflow(size, kind), concurrency=(entry,))
+
+
 def named(name: str, shape: int) -> RunSpec:
     """A run of a Workflow."""
     return RunSpec(workflow=name, input=_input(shape))

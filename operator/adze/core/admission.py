@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adze.core import taking
-from adze.core.calls import Call, Failure, FreeSlot, ListSlots, MarkSlot, Problem, ReadRun, TakeSlot
-from adze.core.groups import Choice
+from adze.core.calls import Call, Failure, FreeSlot, ListSlots, MarkSlot, Problem, ReadRun, Say, TakeSlot
+from adze.core.draft import Notice
+from adze.core.groups import Choice, Demand
 from adze.core.model import Run
 from adze.core.protocol import Pass, Steps
 from adze.core.queues import Queues
@@ -48,6 +49,8 @@ def _admit(queues: Queues, namespace: str, now: datetime, *, known: bool) -> Ste
             TakeSlot(namespace, lease(demand.run, demand.want, need, number, now))
             for demand, need, number in choice.take
         ]
+        if choice.lost:
+            yield [Say(demand.run, _loss(demand, key)) for demand, key in choice.lost]
         answers = (yield taking) if taking else ()
         wake = _refused(queues, choice, answers, now) or wake
         settled = yield from _give_back(choice.give_back)
@@ -60,6 +63,14 @@ def _admit(queues: Queues, namespace: str, now: datetime, *, known: bool) -> Ste
         if not settled:
             return Pass(wake, again=True)
     return Pass(now)
+
+
+def _loss(demand: Demand, key: str) -> Notice:
+    whose = demand.want.holder or "the run"
+    what = f"key {key!r}" if key else "the limit"
+    return Notice(
+        "Warning", "SlotLost", f"the Lease by which {whose} held its slot of {what} is gone; it's taken again"
+    )
 
 
 def _list(queues: Queues, namespace: str, group: str | None) -> Generator[Sequence[Call], Sequence[Any], bool]:

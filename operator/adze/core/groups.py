@@ -21,6 +21,7 @@ class Demand:
     decided: bool = False
     refused: str | None = None
     told: Wait | None = None
+    lost: bool = False
 
 
 @dataclass(slots=True)
@@ -60,14 +61,18 @@ class Group:
 
 @dataclass(slots=True)
 class Choice:
-    """What admission does next: Leases to take and to give back; groups to list before anything else."""
+    """What admission does next: Leases to take and to give back; groups to list before anything else.
+
+    `lost` names those whose slot is certainly gone while they use it, and its key: people must hear of it.
+    """
 
     take: list[tuple[Demand, Need, int]] = field(default_factory=list)
     give_back: list[Slot] = field(default_factory=list)
     doubt: set[str] = field(default_factory=set)
+    lost: list[tuple[Demand, str]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.take or self.give_back or self.doubt)
+        return bool(self.take or self.give_back or self.doubt or self.lost)
 
 
 @dataclass(frozen=True, slots=True)

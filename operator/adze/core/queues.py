@@ -266,10 +266,16 @@ class Queues:
                 choice.doubt.add(name)
                 continue
             for key in lost:
+                self._mourn(choice, self._demand(key), group.members[key].key)
                 self._take(choice, self._demand(key), reserved)
             self._tidy(choice, group)
             self._rank(choice, namespace, name, reserved)
         return choice
+
+    def _mourn(self, choice: Choice, demand: Demand, key: str) -> None:
+        if not demand.lost:
+            demand.lost = True
+            choice.lost.append((demand, key))
 
     def _tidy(self, choice: Choice, group: Group) -> None:
         """Slots that nobody wants any more, or whose giving back was broken off, are given back."""
@@ -355,7 +361,7 @@ class Queues:
         for _, need, number in taken:
             reserved[need.group].add(number)
         choice.take += taken
-        demand.refused = None
+        demand.refused, demand.lost = None, False
         return True
 
 
