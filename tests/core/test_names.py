@@ -58,7 +58,7 @@ def test_names_are_the_same_from_version_to_version() -> None:
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
     assert names.pod("r", "u", "s", 1) == "r-s-1-51b40044e7"
     assert names.pod("r", "u", "s", 1, 7) == "r-s-7-1-33ac55e6c1"
-    assert names.page("r", "u", "s", {"0": {"n": 1}}) == "r-s-ee07fd11af"
+    assert names.page("r", "u", "s", '{"0":{"n":1}}') == "r-s-ee07fd11af"
     assert names.tick_run("w", "@daily", "UTC", noon) == "w-20260301-120000-c2eee8"
     assert names.event("/s", "1") == "event-bd43ee76e850b171b4b8c3352ce6b20b"
     assert names.event_run("w", "/s", "1") == "w-b64c68c6622497cebaa2"
