@@ -176,6 +176,8 @@ def test_the_operator_is_configured_by_environment() -> None:
         "ADZE_NAMESPACES": "",
         "ADZE_WORKER_IMAGE": "localhost/adze/worker:1",
         "ADZE_SERVICE_ACCOUNTS": "",
+        "ADZE_PARALLELISM": "0",
+        "ADZE_NAMESPACE_PARALLELISM": "0",
         "ADZE_LOG_LEVEL": "info",
         "ADZE_LOG_FORMAT": "json",
         "ADZE_PORT": "8080",

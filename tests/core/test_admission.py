@@ -21,7 +21,7 @@ def asking(queues: Queues, name: str, *needs: Need, born: int = 0) -> Run:
     new = run("hello", name=name, uid=name)
     metadata = msgspec.structs.replace(new.metadata, creation_timestamp=NOW + seconds(born))
     new = msgspec.structs.replace(new, metadata=metadata)
-    queues.ask(new, [Want(RUN, needs, slots.order(new, 0))])
+    queues.ask(new, [Want(RUN, needs, slots.order(new, 0))], NOW)
     return new
 
 
@@ -58,8 +58,8 @@ def test_the_older_is_admitted_and_the_other_told_why_it_waits() -> None:
     dialogue = admit(queues)
     assert asked(dialogue) == [("adze-one-0", "old")]
     queues.hear(lease(dialogue.calls[0].manifest))
-    assert queues.granted("old") == {RUN}
-    assert queues.granted("young") == frozenset()
+    assert queues.granted("old", NOW) == {RUN}
+    assert queues.granted("young", NOW) == frozenset()
     assert queues.waits("young", NOW)[RUN].message == "key 'first': 1 of 1 in use by old; position 2 in the queue"
 
 

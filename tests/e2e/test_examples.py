@@ -11,6 +11,7 @@ from tests.examples.expectation import matches
 from tests.installation import ROOT
 
 RUNS = sorted((ROOT / "examples").glob("*/run*.yaml"))
+RIVALS = sorted((ROOT / "examples").glob("*/rivals.yaml"))
 EVENTS = sorted((ROOT / "examples").glob("*/event*.yaml"))
 
 
@@ -25,6 +26,15 @@ def test_an_example_ends_as_its_readme_says(kube: Kube, path: Path) -> None:
             approve(kube, name, step["name"])
     expected = yaml.safe_load((path.parent / path.name.replace("run", "expect", 1)).read_text())
     assert matches(expected, kube.ended(name, timeout=120)) == []
+
+
+@pytest.mark.parametrize("path", RIVALS, ids=lambda path: path.parent.name)
+def test_rivals_end_as_their_strategy_says(kube: Kube, path: Path) -> None:
+    for manifest in (*sorted(path.parent.glob("workflow*.yaml")), path):
+        kube.must("apply", "-f", str(manifest))
+    expected = yaml.safe_load((path.parent / "expect-rivals.yaml").read_text())
+    found = {name: matches(end, kube.ended(name, timeout=120)) for name, end in expected.items()}
+    assert {name: differences for name, differences in found.items() if differences} == {}
 
 
 @pytest.mark.parametrize("path", EVENTS, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -22,6 +22,7 @@ EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/workflow.yaml"))
 WORKFLOWS = sorted(ROOT.glob("examples/*/workflow*.yaml"))
 RUNS = sorted(ROOT.glob("examples/*/run*.yaml"))
 EVENTS = sorted(ROOT.glob("examples/*/event*.yaml"))
+RIVALS = sorted(ROOT.glob("examples/*/rivals.yaml"))
 WEBHOOKS = sorted(ROOT.glob("examples/*/webhook*.yaml"))
 KINDS = {"Workflow": Workflow, "WorkflowRun": Run, "WorkflowEvent": Event, "WorkflowWebhook": Webhook}
 
@@ -83,6 +84,7 @@ def test_they_are_all_there() -> None:
         "13-approval",
         "20-word-count",
         "21-scrape-fan-out",
+        "30-strategies",
     ]
     assert {path.parent for path in (*RUNS, *EVENTS)} == set(EXAMPLES)
 
@@ -93,6 +95,16 @@ def test_manifest_is_valid(path: Path) -> None:
     assert document["apiVersion"] == "adze.dev/v1alpha1"
     jsonschema.validate(document["spec"], crd_schema(document["kind"]))
     assert parse(path).metadata.name == document["metadata"]["name"]
+
+
+@pytest.mark.parametrize("path", RIVALS, ids=label)
+def test_rivals_are_runs_of_the_examples_workflows_with_an_end_each(path: Path) -> None:
+    runs = list(yaml.safe_load_all(path.read_text()))
+    for run in runs:
+        jsonschema.validate(run["spec"], crd_schema("WorkflowRun"))
+    workflows = {load(workflow)["metadata"]["name"] for workflow in path.parent.glob("workflow*.yaml")}
+    assert {run["spec"]["workflow"] for run in runs} == workflows
+    assert [run["metadata"]["name"] for run in runs] == list(load(path.with_name("expect-rivals.yaml")))
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=label)
@@ -151,6 +163,7 @@ def test_readme_names_every_file(folder: Path) -> None:
     manifests = {
         *folder.glob("workflow*.yaml"),
         *folder.glob("run*.yaml"),
+        *folder.glob("rivals.yaml"),
         *folder.glob("event*.yaml"),
         *folder.glob("webhook*.yaml"),
     }

@@ -27,13 +27,16 @@ def walk(workflow: Workflow, run: Run, folder: Path) -> dict[str, Any]:
     assert begun.status
     run = replace(run, status=begun.status)
     pods: dict[str, Pod] = {}
+    granted: frozenset[str] = frozenset()
     while not run.status.phase.final:
         frozen = revision.of_run(run.status.revision or "", run.status.workflow_spec or {})
-        plan = planner.plan(run, frozen, Observed(pods=pods, fresh=True), now, POLICY)
-        assert plan.manifests or plan.status or plan.wake, f"{run.metadata.name} is stuck"
+        plan = planner.plan(run, frozen, Observed(pods=pods, fresh=True, granted=granted), now, POLICY)
+        assert plan.manifests or plan.status or plan.wake or plan.wants, f"{run.metadata.name} is stuck"
+        # Nobody else is here: whatever it wants is free.
+        granted = frozenset(want.holder for want in plan.wants)
         run = replace(run, status=plan.status or run.status)
         pods |= {name: execute(manifest, folder / name) for name, manifest in plan.manifests.items()}
-        if not plan.manifests and plan.wake:
+        if not plan.manifests and plan.wake and all(want.running for want in plan.wants):
             now = max(now, plan.wake)
     status: dict[str, Any] = msgspec.to_builtins(run.status)
     return status

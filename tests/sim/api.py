@@ -17,6 +17,7 @@ from adze.core.carrier import OwnerReference, PodMetadata
 from adze.core.model import Metadata, Run, RunSpec, RunStatus, Workflow, WorkflowSpec
 from adze.core.pods import Gate, Pod, PodSpec, PodStatus
 from adze.core.slots import LeaseMetadata, LeaseSpec, Slot
+from tests.sim.rates import Changed, Leases
 
 NAMESPACE = "sim"
 CONFLICT = Problem(Failure.CONFLICT, "Conflict", "the object has been modified")
@@ -58,8 +59,9 @@ class Api:
         run_changed: Callable[..., None],
         pod_changed: Callable[..., None],
         slot_changed: Callable[..., None],
+        lease_changed: Changed = lambda *_: None,
     ) -> None:
-        """The three are told (before, after) of every revision, before anybody else knows."""
+        """All are told (before, after) of every revision, before anybody else knows."""
         self.now = now
         self.revision = 0
         self.runs: dict[str, Run] = {}
@@ -72,6 +74,7 @@ class Api:
         self.pages: dict[str, dict[str, Any]] = {}
         self.slots: dict[str, Slot] = {}
         self.slot_history: History[Slot] = History()
+        self.leases = Leases(self._next, lease_changed)
         self.quota = False
         self.rejecting = False
         self.checks_version = True

@@ -16,6 +16,7 @@ from adze.core.rules import retry
 from tests.sim import items
 from tests.sim.account import Account, Claim
 from tests.sim.api import Api
+from tests.sim.rates import RateLedger
 from tests.sim.slots import SlotLedger
 from tests.sim.violation import Violation
 
@@ -65,6 +66,7 @@ class Checker:
         self.accounts: dict[str, Account] = {}
         self._created: dict[str, int] = {}
         self.slots = SlotLedger(self)
+        self.rates = RateLedger(self)
 
     @property
     def _now(self) -> int:
@@ -127,6 +129,7 @@ class Checker:
 
     def part(self, account: Account, run: Run, after: ItemStatus) -> None:
         """The attempts of a step, or of an item that has an entry."""
+        self.rates.waited(after.reason)
         tries = account.tries.setdefault(after.name, [])
         for attempt in after.attempts:
             claim = account.claims.get(attempt.pod)
@@ -164,6 +167,7 @@ class Checker:
             raise Violation("S3", f"{step.name} has no attempt {attempt.number}: {len(earlier)} were used up")
         self._waited(node, earlier)
         self._parents(account, node, {status.name: status for status in run.status.steps}, "S5")
+        self.rates.claimed(run, node.step.rate_limit, f"{step.name}#{attempt.number}")
         self.goals["retried"] += bool(earlier)
         self.goals["retried after a loss"] += bool(earlier) and earlier[-1].infrastructure
         self.goals[f"{node.stage.value} step claimed"] += 1

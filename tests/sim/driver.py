@@ -4,7 +4,7 @@ from typing import Any
 
 from adze.core import calls, names
 from adze.core.calls import Problem
-from adze.core.model import Run, Workflow
+from adze.core.model import Lease, Run, Workflow
 from adze.core.pods import Pod
 from adze.core.slots import Slot
 from tests.sim.api import CONFLICT, NOT_FOUND, Api, replace
@@ -103,6 +103,18 @@ class Driver:
         """Delete under preconditions."""
         return self.api.free_slot(call.slot, unchanged=call.unchanged)
 
+    def create_lease(self, call: calls.CreateLease) -> Lease | Problem:
+        """Create if absent."""
+        return self.api.leases.create(call.manifest)
+
+    def read_lease(self, call: calls.ReadLease) -> Lease | Problem:
+        """Quorum GET."""
+        return self.api.leases.leases.get(call.name, NOT_FOUND)
+
+    def replace_lease(self, call: calls.ReplaceLease) -> Lease | Problem:
+        """Compare-and-swap."""
+        return self.api.leases.replace(call.lease, call.manifest)
+
     def delete_run(self, call: calls.DeleteRun) -> Problem | None:
         """Delete under the precondition of UID and version."""
         metadata = call.run.metadata
@@ -127,11 +139,14 @@ VERBS: dict[type, str] = {
     calls.ReadSlot: "read_slot",
     calls.MarkSlot: "mark_slot",
     calls.FreeSlot: "free_slot",
+    calls.CreateLease: "create_lease",
+    calls.ReadLease: "read_lease",
+    calls.ReplaceLease: "replace_lease",
 }
 WRITES = frozenset(
     {
         *(calls.WriteStatus, calls.CreatePod, calls.CreatePage, calls.OpenGate),
         *(calls.Release, calls.DeletePod, calls.DeleteRun),
-        *(calls.TakeSlot, calls.MarkSlot, calls.FreeSlot),
+        *(calls.TakeSlot, calls.MarkSlot, calls.FreeSlot, calls.CreateLease, calls.ReplaceLease),
     }
 )

@@ -87,9 +87,15 @@ class Episode:
         self.goals: Counter[str] = Counter() if goals is None else goals
         self.trace = Trace(on=trace)
         self.checker = Checker(self.goals, stripped=profile.stripped)
-        self.api = Api(EPOCH, self.checker.run_changed, self.checker.pod_changed, self.checker.slots.changed)
+        self.api = Api(
+            EPOCH,
+            self.checker.run_changed,
+            self.checker.pod_changed,
+            self.checker.slots.changed,
+            self.checker.rates.changed,
+        )
         self.checker.api = self.api
-        self.world = World(self.api, self.goals, self.trace)
+        self.world = World(self.api, self.goals, self.trace, throttling=profile.rates)
         make = driver(self.api)
         self.replicas = [
             Replica(f"replica {index + 1}", self.api, make, self.goals, self.trace) for index in range(setting.replicas)
@@ -221,6 +227,9 @@ class Episode:
         self.trace.world(f"a user creates a run of shape {size}/{shape}:", name)
         if self.profile.queues:
             self.api.create_run(name, workflows.queued(size, self.setting.runs[0][1], shape))
+            return
+        if self.profile.rates:
+            self.api.create_run(name, workflows.rated(size, self.setting.runs[0][1], shape))
             return
         if how >= 3:
             self.api.create_run(name, workflows.inline(size, shape))

@@ -14,6 +14,7 @@ GOALS = (
     *("Pod deleted by a user", "finalizer stripped", "cancelled", "suspended", "run's deadline passed"),
     *("run deleted", "run deleted, Pods orphaned", "run made again under its name", "clock jumped"),
     *("Workflow applied after its run", "Workflow edited", "retried", "retried after a loss", "step skipped"),
+    *("units taken", "units taken anew", "waited for units", "key closed", "conflict on ReplaceLease"),
     *("onFailure step claimed", "finally step claimed"),
     *("item succeeded", "item failed", "item cancelled", "forEach of nothing", "outputs in a page"),
     *(f"forEach step ended {phase}" for phase in ("Succeeded", "Failed", "Cancelled")),

@@ -27,6 +27,7 @@ from tests.sim.driver import Driver
 from tests.sim.episode import run, setting
 from tests.sim.laboratory import Patch, laboratory, patched
 from tests.sim.mutant import Mutant, chores_with
+from tests.sim.rate_mutants import RATE_MUTANTS
 from tests.sim.slot_mutants import SLOT_MUTANTS
 
 # `adze.core.rules` offers the functions of these names, not the modules.
@@ -336,6 +337,7 @@ MUTANTS = (
     Mutant("status written without its pages", _nothing, "fans", 300, LostPages),
     Mutant("timers forgotten", lambda: [(protocol, "reconcile", _sleeper())], "rough", 300),
     *SLOT_MUTANTS,
+    *RATE_MUTANTS,
 )
 
 

@@ -21,6 +21,8 @@ class Profile:
     stripped: bool = False
     queues: bool = False
     """Whether the runs share concurrency keys."""
+    rates: bool = False
+    """Whether their steps share allowances."""
     share: int = 1
 
 
@@ -184,6 +186,22 @@ PROFILES = {
             crashing=5,
             queues=True,
             share=1,
+        ),
+        # Runs whose steps share small allowances, while replicas hang, crash and see old runs.
+        Profile(
+            "rates",
+            replicas=(1, 2, 2, 3),
+            runs=(2, 3, 4),
+            sizes=(0, 1, 2, 3, 6),
+            words=500,
+            weights={
+                **{WATCH: 50, NODE: 40, CLOCK: 20},
+                **{"cancel": 2, "suspend": 2, "delete run": 1, "create": 2, "collect": 4, "crash": 3, "relist": 3},
+                **{"lose": 1, "thaw": 5, "arrive": 3, "delete pod": 1},
+            },
+            freezing=150,
+            rates=True,
+            share=3,
         ),
         # Finalizers are stripped by hand: a step may be doubled then, but every run still ends.
         Profile(

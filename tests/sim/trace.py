@@ -4,7 +4,7 @@ from typing import Any
 
 from adze.core import calls
 from adze.core.calls import Problem
-from adze.core.model import Run, RunStatus
+from adze.core.model import Lease, Run, RunStatus
 from adze.core.pods import Pod
 from adze.core.slots import Slot
 
@@ -51,7 +51,11 @@ def describe(call: Any) -> str:
             return f"{kind} {slot(call.slot)}{' off' if isinstance(call, calls.MarkSlot) and not call.marked else ''}"
         case calls.ListSlots():
             return f"{kind} {call.group or 'all'}"
-        case calls.ReadRun() | calls.ReadPod() | calls.ReadWorkflow():
+        case calls.ReplaceLease():
+            return f"{kind} {call.lease.metadata.name}@{call.lease.metadata.resource_version}"
+        case calls.CreateLease():
+            return f"{kind} {call.manifest['metadata']['name']}"
+        case calls.ReadRun() | calls.ReadPod() | calls.ReadWorkflow() | calls.ReadLease():
             return f"{kind} {call.name}"
     return kind
 
@@ -76,9 +80,16 @@ def result(answer: Any) -> str:
     if isinstance(answer, Slot):
         return slot(answer)
     if isinstance(answer, dict):
-        items = [slot(item) if isinstance(item, Slot) else f"{name} {pod(item)}" for name, item in answer.items()]
-        return "; ".join(items) or "none"
+        return "; ".join(_item(name, item) for name, item in answer.items()) or "none"
+    if isinstance(answer, Lease):
+        return f"@{answer.metadata.resource_version} {answer.metadata.annotations.rate}"
     return "done"
+
+
+def _item(name: str, item: Any) -> str:
+    if isinstance(item, Slot):
+        return slot(item)
+    return f"{name} {pod(item)}" if isinstance(item, Pod) else name
 
 
 def slot(item: Slot) -> str:

@@ -11,6 +11,7 @@ from adze.core.model import (
     BackoffType,
     Concurrency,
     FailurePolicy,
+    RateLimit,
     Retention,
     RunSpec,
     Step,
@@ -141,6 +142,25 @@ def queued(size: int, kind: int, shape: int) -> RunSpec:
     )
     spec = replace(base, steps=steps, concurrency=tuple(entries) if kind // 30 % 4 else ())
     return RunSpec(workflow_spec=spec, input=_input(shape), priority=shape % 3)
+
+
+@lru_cache(maxsize=4096)
+def rated(size: int, kind: int, shape: int) -> RunSpec:
+    """A run whose steps share allowances with those of all others of that kind: `rate-2-5` are 2 units in 5 s."""
+    random = Random(kind)
+    entries = [
+        RateLimit(
+            key=f"rate-{limit}-{per}", limit=limit, per=f"{per}s", units=random.choice((1, 1, limit)), scope="pool"
+        )
+        for limit, per in ((random.choice((1, 2, 3)), random.choice((1, 5, 20))) for _ in range(1 + kind % 2))
+    ]
+    base = workflow(size, shape)
+    waits = (Concurrency(key="step-1", max_runs=1, scope="pool"),) if kind // 2 % 4 == 0 else ()
+    steps = tuple(
+        replace(step, rate_limit=tuple(entries), concurrency=waits) if (kind // 8 + index) % 3 else step
+        for index, step in enumerate(base.steps)
+    )
+    return RunSpec(workflow_spec=replace(base, steps=steps), input=_input(shape), priority=shape % 3)
 
 
 def named(name: str, shape: int) -> RunSpec:

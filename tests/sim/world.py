@@ -44,7 +44,9 @@ def disruption(reason: str) -> PodCondition:
 class World:
     """What happens to Pods and runs besides what the operator does."""
 
-    def __init__(self, api: Api, goals: Counter[str], trace: Trace) -> None:
+    def __init__(self, api: Api, goals: Counter[str], trace: Trace, *, throttling: bool = False) -> None:
+        """`throttling`: some containers are told to come back later."""
+        self.throttling = throttling
         self.api = api
         self.goals = goals
         self.trace = trace
@@ -143,6 +145,8 @@ class World:
             self.trace.world("the kubelet gives up before the start", pod.name)
             self.api.put_pod(pod.metadata.uid, status=PodStatus(phase="Failed", conditions=pod.status.conditions))
             return
+        if self.throttling and bits // 16 % 4 == 0:
+            message = '{"rateLimited": {"retryAfter": 7}}'
         assert running is not None
         self.goals["out of memory"] += reason == "OOMKilled"
         ended = Terminated(

@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from adze.core import taking
 from adze.core.calls import Call, Failure, FreeSlot, ListSlots, MarkSlot, Problem, ReadRun, TakeSlot
 from adze.core.groups import Choice
 from adze.core.model import Run
@@ -24,6 +25,16 @@ REFUSED_AGAIN = timedelta(seconds=10)
 
 def admit(queues: Queues, namespace: str, now: datetime, *, known: bool) -> Steps:
     """Admit whom the strategies choose, until nothing more is free. `known` is False in a process's first pass."""
+    admitted = yield from _admit(queues, namespace, now, known=known)
+    queues.allot()
+    wake, again = queues.meter.wakes.get(namespace), False
+    if queues.meter.due(namespace, now):
+        wake, again = yield from taking.take(queues, namespace, now)
+    wakes = [moment for moment in (admitted.wake, wake) if moment]
+    return Pass(min(wakes, default=None), again=admitted.again or again)
+
+
+def _admit(queues: Queues, namespace: str, now: datetime, *, known: bool) -> Steps:
     queues.due(namespace)
     if not known and not (yield from _list(queues, namespace, None)):
         return Pass(again=True)

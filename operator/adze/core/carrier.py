@@ -34,7 +34,7 @@ class PodMetadata(Record, frozen=True, kw_only=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended. `reason` is None when it succeeded."""
+    """How an attempt ended. `reason` is None when it succeeded; the output of a failed one is for `rules.closing`."""
 
     reason: str | None = None
     message: str | None = None

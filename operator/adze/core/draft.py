@@ -13,7 +13,7 @@ from adze.core.model import Attempt, Event, ItemStatus, Run, StepStatus
 from adze.core.observed import Observed
 from adze.core.policy import Policy
 from adze.core.revision import Node, Revision, Stage
-from adze.core.slots import Want
+from adze.core.slots import Closing, Want
 
 REASON_LIMIT = 64
 MESSAGE_LIMIT = 1024
@@ -100,6 +100,7 @@ class Draft:
     outputs_size: int | None = None
     fans: dict[str, Fan] = field(default_factory=dict)
     wants: list[Want] = field(default_factory=list)
+    closings: list[Closing] = field(default_factory=list)
     start_time: datetime | None = None
     _closed: frozenset[str] | None = None
 

@@ -24,7 +24,7 @@ from adze.core.revision import InvalidWorkflow, Revision, Stage
 from adze.core.rules import RULES
 from adze.core.rules.admit import run_want
 from adze.core.schema import DEEPEST, Mismatch, nested_deeper
-from adze.core.slots import Want
+from adze.core.slots import Closing, Want
 from adze.core.strategies import LIMIT_REACHED
 
 WORKFLOW_PATIENCE = timedelta(seconds=60)
@@ -39,8 +39,8 @@ class Plan:
 
     `status` is None when nothing is worth writing. `needs_pods` asks for a quorum LIST of the run's Pods and another
     plan. `expired` says that retention has run out. `manifests` are those of attempts claimed in `status`, by Pod name.
-    `pages` are ConfigMaps that must be there before `status` is written, `wants` the slots that the run needs or uses,
-    `awaits` the events that steps wait for.
+    `pages` are ConfigMaps that must be there before `status` is written, and keys in `closings` must be closed by then.
+    `wants` are the slots that the run needs or uses, `awaits` the events that steps wait for.
     """
 
     status: RunStatus | None = None
@@ -51,6 +51,7 @@ class Plan:
     needs_pods: bool = False
     expired: bool = False
     wants: tuple[Want, ...] = ()
+    closings: tuple[Closing, ...] = ()
     awaits: tuple[Awaited, ...] = ()
 
 
@@ -169,6 +170,7 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         wake=draft.wake,
         needs_pods=draft.needs_pods,
         wants=wants,
+        closings=tuple(draft.closings),
         awaits=awaits,
     )
 

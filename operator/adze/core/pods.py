@@ -216,6 +216,7 @@ def _failed(pod: Pod, terminated: Terminated, disruption: PodCondition | None) -
         exit_code=exit_code,
         start=terminated.started_at,
         finish=terminated.finished_at,
+        output=parse_output(terminated.message)[0],
         infrastructure=infrastructure,
     )
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import fanout, keys, manifest, planner, upkeep
+from adze.core import fanout, keys, manifest, planner, taking, upkeep
 from adze.core import revision as revisions
 from adze.core.calls import (
     Call,
@@ -110,6 +110,8 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
             # What the status refers to must be there before it.
             made = (yield [CreatePage(page) for page in plan.pages]) if plan.pages else ()
             if any(isinstance(answer, Problem) and answer.failure is not Failure.EXISTS for answer in made):
+                return Pass(refusals=observed.refusals, again=True)
+            if not (yield from taking.close(run.metadata.namespace, plan.closings, now)):
                 return Pass(refusals=observed.refusals, again=True)
             answer = yield from _on_version(run, WriteStatus(run, plan.status))
             if isinstance(answer, Problem):

@@ -9,8 +9,11 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from adze.core.caps import Caps
 from adze.core.groups import Choice, Demand, Group, Key, Known
-from adze.core.model import Run, version
+from adze.core.meter import Meter
+from adze.core.model import Lease, Run, version
+from adze.core.policy import Policy
 from adze.core.slots import RUN, Dismissal, Need, Slot, Wait, Want, claimed
 from adze.core.strategies import STRATEGIES, Line, Member
 
@@ -23,7 +26,11 @@ REMEMBERED = 10_000
 class Queues:
     """All queues of one operator process."""
 
-    def __init__(self) -> None:
+    def __init__(self, runs: Mapping[str, Run] | None = None, policy: Policy | None = None) -> None:
+        """`runs` are all runs that are known, by UID."""
+        runs = {} if runs is None else runs
+        self.meter = Meter(runs)
+        self.caps = Caps(runs, policy or Policy())
         self._demands: dict[str, dict[str, Demand]] = {}
         self._groups: dict[Key, Group] = defaultdict(Group)
         self._held: dict[str, dict[str, Slot]] = defaultdict(dict)
@@ -36,11 +43,12 @@ class Queues:
 
     # What is known
 
-    def ask(self, run: Run, wants: Sequence[Want]) -> None:
+    def ask(self, run: Run, wants: Sequence[Want], now: datetime) -> None:
         """All that a run wants now, in place of what it wanted before."""
         uid, namespace = run.metadata.uid, run.metadata.namespace
         before = self._demands.get(uid, {})
         if not before and not wants:
+            self.caps.ask(run, {})
             return
         after: dict[str, Demand] = {}
         for want in wants:
@@ -52,26 +60,30 @@ class Queues:
         self._demands[uid] = after
         for holder, old in before.items():
             if holder not in after or after[holder].want != old.want:
-                self._leave(namespace, uid, old.want)
+                self._leave(run, old.want)
         for holder, demand in after.items():
+            self.meter.join(demand, now)
             if holder not in before or before[holder].want != demand.want:
                 for need in demand.want.needs:
                     member = Member(run.metadata.name, uid, need.key, demand.want)
                     self._groups[namespace, need.group].members[uid, holder] = member
                     self._dirty[namespace].add(need.group)
+        self.caps.ask(run, after)
         if not after:
             del self._demands[uid]
 
-    def _leave(self, namespace: str, uid: str, want: Want) -> None:
+    def _leave(self, run: Run, want: Want) -> None:
+        self.meter.leave(run, want)
         for need in want.needs:
-            self._groups[namespace, need.group].members.pop((uid, want.holder), None)
-            self._dirty[namespace].add(need.group)
+            self._groups[run.metadata.namespace, need.group].members.pop((run.metadata.uid, want.holder), None)
+            self._dirty[run.metadata.namespace].add(need.group)
 
     def forget(self, run: Run) -> None:
         """The run is gone; its slots are freed once its Pods are."""
         for demand in self._demands.pop(run.metadata.uid, {}).values():
-            self._leave(run.metadata.namespace, run.metadata.uid, demand.want)
+            self._leave(run, demand.want)
         self._dismissed.pop(run.metadata.uid, None)
+        self.caps.ask(run, {})
 
     def see(self, old: Slot | None, new: Slot | None) -> None:
         """A difference among the slots' Leases, as a watch tells it: in order, if late."""
@@ -100,10 +112,13 @@ class Queues:
             self._held[new.run_uid][meta.name] = new
             self._news.add(new.run_uid)
         self._dirty[meta.namespace].add(slot.group)
+        self.meter.touch(meta.namespace)
 
-    def hear(self, answer: Slot) -> None:
-        """A slot as a call's answer shows it, which may come after the news of the slot's end."""
-        if answer.metadata.uid not in self._gone:
+    def hear(self, answer: Slot | Lease) -> None:
+        """A slot, which may come after the news of its end, or an allowance, as a call's answer shows it."""
+        if isinstance(answer, Lease):
+            self.meter.hear(answer)
+        elif answer.metadata.uid not in self._gone:
             self.see(None, answer)
 
     def known(self, namespace: str, group: str | None) -> Known:
@@ -138,16 +153,20 @@ class Queues:
 
     def namespaces(self) -> list[str]:
         """Where something has changed that admission hasn't looked at."""
-        return [namespace for namespace, groups in self._dirty.items() if groups]
+        return [*(namespace for namespace, groups in self._dirty.items() if groups), *self.meter.namespaces()]
 
     def slots_of(self, uid: str) -> tuple[Slot, ...]:
         """The slots that bear a run's UID."""
         return tuple(self._held.get(uid, {}).values())
 
-    def granted(self, uid: str) -> frozenset[str]:
-        """The holders of a run that have all the slots that they want."""
+    def granted(self, uid: str, now: datetime) -> frozenset[str]:
+        """The holders of a run that have all the slots and units that they want."""
         demands = self._demands.get(uid, {})
-        return frozenset(holder for holder, demand in demands.items() if self._has_all(demand))
+        return frozenset(
+            holder
+            for holder, demand in demands.items()
+            if self.holds(demand) and self.caps.has(demand) and self.meter.has(demand, now)
+        )
 
     def dismissal(self, uid: str) -> Dismissal | None:
         """Why the run must not go on, if a strategy says so."""
@@ -162,11 +181,16 @@ class Queues:
             if demand.told is None or now >= demand.told.again or demand.refused:
                 demand.told = self._explain(demand, now)
             waits[holder] = demand.told
+            demand.told = replace(demand.told, news=False)
         return waits
 
     def _explain(self, demand: Demand, now: datetime) -> Wait:
         if demand.refused:
             return Wait(demand.refused, now + TOLD_AGAIN)
+        if self.holds(demand) and not self.caps.has(demand) and not self.meter.waits(demand):
+            return Wait(self.caps.explain(demand), now + TOLD_AGAIN, "Parallelism")
+        if demand.want.takes and self.holds(demand):
+            return self.meter.explain(demand, now)
         texts, position = [], 1
         for need in demand.want.needs:
             group = self._groups[demand.run.metadata.namespace, need.group]
@@ -178,7 +202,8 @@ class Queues:
                 texts.append(f"{_who(group, need)}; position {ahead + 1} in the queue")
         return Wait("; ".join(texts) or "about to be admitted", now + TOLD_AGAIN * position)
 
-    def _has_all(self, demand: Demand) -> bool:
+    def holds(self, demand: Demand) -> bool:
+        """Whether a demand has all its slots."""
         place = demand.run.metadata.namespace
         key = (demand.run.metadata.uid, demand.want.holder)
         for need in demand.want.needs:
@@ -189,14 +214,25 @@ class Queues:
 
     def news(self) -> set[str]:
         """UIDs of the runs that have something new to hear."""
-        news, self._news = self._news, set()
+        news, self._news = self._news | self.meter.news() | self.caps.news(), set()
         return news
 
     # What admission does
 
     def busy(self, namespace: str) -> bool:
         """Whether something has changed that admission hasn't looked at."""
-        return bool(self._dirty.get(namespace))
+        return bool(self._dirty.get(namespace)) or namespace in self.meter.namespaces() or self.caps.dirty
+
+    def allot(self) -> bool:
+        """Give the places under the caps to those who have their slots, and don't wait for units; whether any was."""
+        stalled, eased = self.meter.stalled()
+        for uid, holder in stalled:
+            self.caps.give_up(self._demands[uid][holder])
+        self.caps.dirty |= self.caps.on and eased
+        given = self.caps.allot(lambda demand: self.holds(demand) and not self.meter.waits(demand))
+        if given:
+            self.meter.touch_all()
+        return given
 
     def spoil(self, namespace: str, group: str) -> None:
         """Look at a group again."""
@@ -279,7 +315,7 @@ class Queues:
                 self._news.add(member.uid)
 
     def _waits(self, key: Key, member: Member) -> bool:
-        return not (member.want.running or member.uid in self._dismissed or self._has_all(self._demand(key)))
+        return not (member.want.running or member.uid in self._dismissed or self.holds(self._demand(key)))
 
     def _decided(self, choice: Choice, group: Group, demand: Demand) -> None:
         """Who was not admitted holds nothing, and is told why."""

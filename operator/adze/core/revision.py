@@ -14,6 +14,7 @@ from adze.core.expressions import BOOL, INT, OBJECT, OBJECTS, STRING, Program, S
 from adze.core.model import Backoff, Defaults, RunIf, Step, WorkflowSpec
 from adze.core.model.base import camel
 from adze.core.pieces import Pieces, Problem
+from adze.core.rates import Rate, compile_rates
 from adze.core.schema import Validator
 from adze.core.slots import Entry
 
@@ -80,6 +81,7 @@ class Node:
     timeout: timedelta | None
     start_timeout: timedelta
     queues: tuple[Entry, ...]
+    rates: tuple[Rate, ...] = ()
     for_each: Program | None = None
     iterated: frozenset[str] = frozenset()
     index: int | None = None
@@ -117,7 +119,7 @@ class Revision:
     @property
     def queued(self) -> bool:
         """Whether a run has to do with queues at all."""
-        return bool(self.queues) or any(node.queues for node in self.nodes.values())
+        return bool(self.queues) or any(node.queues or node.rates for node in self.nodes.values())
 
     def node(self, part: str) -> Node:
         """The node of a step, or of an item named step[index]."""
@@ -200,11 +202,9 @@ class _Compiler(Pieces):
         for index, trigger in enumerate(spec.on.events if spec.on else ()):
             self.program(trigger.filter, events.SCOPE, f"spec.on.events[{index}].filter", BOOL)
             self.template(trigger.input or {}, events.SCOPE, f"spec.on.events[{index}].input")
-        output = (
-            self.template(spec.output, self.scope(everything, Stage.FINALLY), "spec.output")
-            if spec.output is not None
-            else None
-        )
+        output = None
+        if spec.output is not None:
+            output = self.template(spec.output, self.scope(everything, Stage.FINALLY), "spec.output")
         return Revision(
             digest=digest(spec),
             spec=spec,
@@ -269,6 +269,7 @@ class _Compiler(Pieces):
             timeout=timeout if timeout or stage is Stage.GRAPH or step.sleep else CLEANUP_TIMEOUT,
             start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or _start_timeout(kind, stage),
             queues=self.queues(step.concurrency, scope, field),
+            rates=compile_rates(self, step.rate_limit, scope, field),
             for_each=for_each,
             iterated=expressions.read_by(for_each) if for_each else frozenset(),
         )

@@ -8,14 +8,14 @@ same name, and the API server lets one have it: so holders never outnumber the l
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from adze.core import names
 from adze.core.expressions import ExpressionError, Lookup, Program, Template
-from adze.core.model import LEASE_API_VERSION, MICROTIME, MOST_SLOTS, Concurrency, Run, Strategy, version
+from adze.core.model import LEASE_API_VERSION, MICROTIME, MOST_SLOTS, Concurrency, RateLimit, Run, Strategy, version
 
 LONGEST_KEY = 253
 NUL = "\ufdd0"
@@ -107,26 +107,55 @@ class Need:
     strategy: Strategy
 
 
+@dataclass(frozen=True, slots=True)
+class Take:
+    """Units of a key's allowance that an attempt takes as it starts: at most `limit` in any window of length `per`."""
+
+    group: str
+    key: str
+    limit: int
+    units: int
+    per: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A step's word that nothing is to be taken of an allowance before a moment."""
+
+    take: Take
+    until: datetime
+
+
 Order = tuple[int, datetime, int, str, int]
 """Who comes first: higher priority, older run, smaller ticket; then UID and the step's place, none are equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """What a run asks of the queues: slots for `holder`, all of them or none. `running`: it has used them already."""
+    """What a run asks of the queues for `holder`: slots, all of them or none, and then units, all of them or none.
+
+    `running`: it has used its slots already, and its units are taken. `counts`: it needs a place under the caps.
+    """
 
     holder: str
     needs: tuple[Need, ...]
     order: Order
     running: bool = False
+    takes: tuple[Take, ...] = ()
+    counts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Why a want has no slots yet, for people; worth telling again at `again`."""
+    """Why a want has no slots or units yet, for people; worth telling again at `again`.
+
+    `news`: it hasn't been told before. Two replicas whose words differ must not correct each other again and again.
+    """
 
     message: str
     again: datetime
+    reason: str = "Queued"
+    news: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,19 +200,25 @@ def need(entry: Entry, run: Run, values: Lookup, level: str, live: Entry | None 
 
     InvalidKey if the key is no text of 1 to 253 characters, or the limit no number from 1 up.
     """
+    key = text_of_key(entry.key, values) if entry.spec.key is not None else ""
+    limit = whole_number("maxRuns", (live or entry).limit, values, MOST_SLOTS)
+    strategy = (live or entry).spec.strategy
+    return Need(group(entry.spec, run, level, "" if strategy is Strategy.ROUND_ROBIN else key), key, limit, strategy)
+
+
+def text_of_key(template: Template, values: Lookup) -> str:
+    """A key; InvalidKey if it's no text of 1 to 253 characters."""
     try:
-        key = entry.key.render(_Marked(values)) if entry.spec.key is not None else ""
-        limit = _limit((live or entry).limit, values)
+        key = template.render(_Marked(values))
     except ExpressionError as error:
         raise InvalidKey(str(error)) from None
     if not isinstance(key, str):
-        raise InvalidKey(f"key {entry.spec.key} gives {key!r}, which is no text")
-    if entry.spec.key is not None and not 0 < len(key) <= LONGEST_KEY:
-        raise InvalidKey(f"key {entry.spec.key} gives a text of {len(key)} characters: 1 to {LONGEST_KEY} are allowed")
+        raise InvalidKey(f"key {template.value} gives {key!r}, which is no text")
+    if not 0 < len(key) <= LONGEST_KEY:
+        raise InvalidKey(f"key {template.value} gives a text of {len(key)} characters: 1 to {LONGEST_KEY} are allowed")
     if {"\0", NUL} & set(key):
-        raise InvalidKey(f"key {entry.spec.key} gives a text with a NUL character")
-    strategy = (live or entry).spec.strategy
-    return Need(_group(entry, run, level, "" if strategy is Strategy.ROUND_ROBIN else key), key, limit, strategy)
+        raise InvalidKey(f"key {template.value} gives a text with a NUL character")
+    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,19 +239,24 @@ def _visible(value: Any) -> Any:
     return [_visible(member) for member in value] if isinstance(value, list | tuple) else value
 
 
-def _limit(limit: int | Program, values: Lookup) -> int:
-    number = limit if isinstance(limit, int) else limit(values)
-    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= MOST_SLOTS:
-        source = limit if isinstance(limit, int) else limit.source
-        raise InvalidKey(f"maxRuns {source} gives {number!r}: a whole number from 1 to {MOST_SLOTS} is needed")
+def whole_number(field: str, given: int | Program, values: Lookup, most: int) -> int:
+    """A field that holds a number or an expression; InvalidKey if it gives no whole number from 1 to `most`."""
+    try:
+        number = given if isinstance(given, int) else given(values)
+    except ExpressionError as error:
+        raise InvalidKey(str(error)) from None
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= most:
+        source = given if isinstance(given, int) else given.source
+        raise InvalidKey(f"{field} {source} gives {number!r}: a whole number from 1 to {most} is needed")
     return number
 
 
-def _group(entry: Entry, run: Run, level: str, key: str) -> str:
-    scope = entry.spec.scope
+def group(spec: Concurrency | RateLimit, run: Run, level: str, key: str) -> str:
+    """The digest under which a key is shared, by what the entry's scope says."""
+    scope = spec.scope
     if scope == "Workflow":
         # The text of the key too: two entries of a workflow must not meet in a value that both happen to have.
-        scope = f"workflow/{run.spec.workflow or run.status.revision}/{entry.spec.key}"
+        scope = f"workflow/{run.spec.workflow or run.status.revision}/{spec.key}"
     return f"{_readable(key)}{names.digest(level, scope, key, length=12)}"
 
 

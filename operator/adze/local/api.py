@@ -10,8 +10,9 @@ import msgspec
 from adze.core import calls, names
 from adze.core.calls import Failure, Problem
 from adze.core.carrier import Carrier
-from adze.core.model import Approval, Lease, Run, Workflow
+from adze.core.model import Approval, Run, Workflow
 from adze.core.pods import Pod
+from adze.local.leases import Leases
 from adze.local.slots import EXISTS, NOT_FOUND, Slots
 from adze.local.state import Folder
 
@@ -52,11 +53,8 @@ class Api:
             calls.DeletePod: self._delete_pod,
             calls.DeleteRun: lambda call: None,  # here runs are kept by number, see `state.KEPT`
             calls.Say: lambda call: None,
-            # No other run asks for its idempotency key.
-            calls.CreateLease: lambda call: msgspec.convert(call.manifest, Lease),
-            calls.ReadLease: lambda call: NOT_FOUND,
-            calls.ReplaceLease: lambda call: msgspec.convert(call.manifest, Lease),
             **Slots(self._next).verbs,
+            **Leases(folder, self._next).verbs,
         }
 
     async def do(self, call: calls.Call) -> Any:

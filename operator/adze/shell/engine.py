@@ -13,7 +13,7 @@ from typing import Any
 from adze.core import admission, calls, names, protocol, retention, revision
 from adze.core.calls import Call, Failure, Problem
 from adze.core.carrier import Carrier
-from adze.core.model import Run, Workflow, version
+from adze.core.model import Lease, Run, Workflow, version
 from adze.core.observed import Observed, Refusal
 from adze.core.policy import Policy
 from adze.core.protocol import Pass
@@ -55,7 +55,7 @@ class Engine:
         self._workers = Workers(self._pass, clock)
         self._finished: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._workflows: dict[tuple[str, str], Revision | None] = {}
-        self._queues = Queues()
+        self._queues = Queues(self.runs, policy)
         self._admitting: set[str] = set()
         self._unheard: set[str] = set()
 
@@ -233,7 +233,7 @@ class Engine:
             self._workers.wake(uid, result.wake, again=result.again)
             run = self.runs.get(uid)
             if run and result.wants is not None:
-                self._queues.ask(run, result.wants)
+                self._queues.ask(run, result.wants, self._clock())
                 self._look_at_queues(run.metadata.namespace)
             if run and self._listeners.listen(uid, run.metadata.namespace, result.awaits):
                 self.look(uid)
@@ -264,7 +264,7 @@ class Engine:
             vanished=frozenset(self._vanished.get(uid, ())),
             refusals=self._refusals.get(uid, {}),
             slots=slots,
-            granted=self._queues.granted(uid),
+            granted=self._queues.granted(uid, self._clock()),
             waits=self._queues.waits(uid, self._clock()),
             dismissal=self._queues.dismissal(uid),
             live=self._workflows.get((run.metadata.namespace, run.spec.workflow or "")),
@@ -306,7 +306,7 @@ class Engine:
             self.see_run(answer)
             if isinstance(call, calls.ReadRun) and call.uid != answer.metadata.uid:
                 self.lose_run(call.uid)
-        elif isinstance(answer, Slot):
+        elif isinstance(answer, Slot | Lease):
             self._queues.hear(answer)
         elif isinstance(call, calls.FreeSlot) and answer is None:
             self.see_slot(call.slot, None)

@@ -1,4 +1,7 @@
-"""Deletes the Leases of idempotency keys whose window is over. Those without a window go with the run that holds it."""
+"""Deletes Leases that are over: of idempotency keys whose window has passed, and of allowances that nobody has used.
+
+Idempotency keys without a window go with the run that holds them.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -6,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 import structlog
 
-from adze.core import keys, names
+from adze.core import keys, names, rates
 from adze.core.model import LEASE_API_VERSION, Lease
 from adze.shell.cluster import ApiError, Cluster, resource, selector
 from adze.shell.lists import pages
@@ -18,6 +21,9 @@ PAUSE = 600.0
 """Seconds between two looks: a Lease that is kept longer than needed does no harm."""
 
 
+OVER = {names.KEY: keys.expired, names.ALLOWANCE: rates.over}
+
+
 async def sweep(cluster: Cluster, namespaces: Sequence[str]) -> None:
     """Delete what is over, again and again, until cancelled."""
     while True:
@@ -25,16 +31,17 @@ async def sweep(cluster: Cluster, namespaces: Sequence[str]) -> None:
             try:
                 await _sweep(cluster, resource(LEASE_API_VERSION, namespace, "leases"))
             except ApiError as error:
-                log.warning("Leases of idempotency keys not swept", namespace=namespace, error=str(error))
+                log.warning("Leases not swept", namespace=namespace, error=str(error))
         await asyncio.sleep(PAUSE)
 
 
 async def _sweep(cluster: Cluster, path: str) -> None:
-    async for page in pages(cluster, path, labelSelector=selector({names.LEASE: names.KEY})):
-        for item in page.items:
-            lease = msgspec.json.decode(item, type=Lease)
-            if keys.expired(lease, utcnow()):
-                await _delete(cluster, lease)
+    for kind, over in OVER.items():
+        async for page in pages(cluster, path, labelSelector=selector({names.LEASE: kind})):
+            for item in page.items:
+                lease = msgspec.json.decode(item, type=Lease)
+                if over(lease, utcnow()):
+                    await _delete(cluster, lease)
 
 
 async def _delete(cluster: Cluster, lease: Lease) -> None:
@@ -44,6 +51,6 @@ async def _delete(cluster: Cluster, lease: Lease) -> None:
         path = resource(LEASE_API_VERSION, metadata.namespace, "leases", metadata.name)
         await cluster.call("DELETE", path, {"preconditions": preconditions})
     except ApiError as error:
-        # Gone, or taken by another run meanwhile.
+        # Gone, or taken of by another run meanwhile.
         if error.code not in (404, 409):
             raise

@@ -52,7 +52,12 @@ class Operator:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.policy = Policy(worker_image=settings.worker_image, service_accounts=settings.service_accounts)
+        self.policy = Policy(
+            worker_image=settings.worker_image,
+            service_accounts=settings.service_accounts,
+            parallelism=settings.parallelism,
+            namespace_parallelism=settings.namespace_parallelism,
+        )
         self.cluster: Cluster | None = None
         self.leasing: Cluster | None = None
         """A client of its own: the Lease is renewed also while the API server holds back what works."""

@@ -16,6 +16,10 @@ class Settings:
     """Image of script steps that name none."""
     service_accounts: tuple[str, ...] = ()
     """Service accounts that a step's `pod` may name, comma-separated; `*` is any."""
+    parallelism: int = 0
+    """Steps that run at a time; 0 is any number."""
+    namespace_parallelism: int = 0
+    """Steps that run at a time in each namespace; 0 is any number."""
     log_level: str = "info"
     """debug, info, warning or error."""
     log_format: str = "json"
@@ -50,6 +54,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         namespaces=_names(environment, "ADZE_NAMESPACES"),
         service_accounts=_names(environment, "ADZE_SERVICE_ACCOUNTS"),
         worker_image=environment.get("ADZE_WORKER_IMAGE", DEFAULT_WORKER_IMAGE),
+        parallelism=_number(environment, "ADZE_PARALLELISM", "0"),
+        namespace_parallelism=_number(environment, "ADZE_NAMESPACE_PARALLELISM", "0"),
         log_level=level,
         log_format=log_format,
         port=port,

@@ -25,6 +25,7 @@ from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
 from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
 from adze.core.model.lease import LEASE_API_VERSION, MICROTIME, Lease
 from adze.core.model.pod import PodOverlay
+from adze.core.model.rate import MOST_UNITS, RateLimit
 from adze.core.model.run import (
     Approval,
     Attempt,
@@ -79,6 +80,7 @@ __all__ = [
     "LEASE_API_VERSION",
     "MICROTIME",
     "MOST_SLOTS",
+    "MOST_UNITS",
     "NAMED",
     "NOT_OWN_PARENT",
     "ONE_KIND",
@@ -115,6 +117,7 @@ __all__ = [
     "Phase",
     "PodOverlay",
     "PullPolicy",
+    "RateLimit",
     "Record",
     "Retention",
     "Run",

@@ -86,6 +86,7 @@ class Annotations(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str = msgspec.field(default="", name=names.TIME_ZONE)
     scheduled_time: str = msgspec.field(default="", name=names.SCHEDULED_TIME)
     run: str = msgspec.field(default="", name=names.RUN)
+    rate: str = msgspec.field(default="", name=names.RATE)
     gate: str | None = msgspec.field(default=None, name=names.GATE)
     ancestors: str = msgspec.field(default="", name=names.ANCESTORS)
 

@@ -51,15 +51,14 @@ class Concurrency(Record, frozen=True, kw_only=True):
     scope: ScopeName = "Workflow"
 
 
-def positive(field: str) -> dict[str, str]:
+def within(field: str, most: int) -> dict[str, str]:
     """The CEL rule for a field that holds a number or an expression."""
     return {
-        "rule": f"!has(self.{field}) || type(self.{field}) == string || "
-        f"(self.{field} >= 1 && self.{field} <= {MOST_SLOTS})",
-        "message": f"{field} must be between 1 and {MOST_SLOTS}",
+        "rule": f"!has(self.{field}) || type(self.{field}) == string || (self.{field} >= 1 && self.{field} <= {most})",
+        "message": f"{field} must be between 1 and {most}",
     }
 
 
 ConcurrencyEntry = Annotated[
-    Concurrency, doc("A key and its limit.", **{"x-kubernetes-validations": [positive("maxRuns")]})
+    Concurrency, doc("A key and its limit.", **{"x-kubernetes-validations": [within("maxRuns", MOST_SLOTS)]})
 ]

@@ -20,6 +20,7 @@ from adze.core.model.base import (
 )
 from adze.core.model.concurrency import ConcurrencyEntry
 from adze.core.model.pod import JobTemplate, PodOverlay
+from adze.core.model.rate import RateLimitEntry
 
 
 class BackoffType(StrEnum):
@@ -219,6 +220,10 @@ class Step(Defaults, frozen=True, kw_only=True):
     sleep: Annotated[Sleep, doc("A wait for time to go by.")] | None = None
     approval: Annotated[ApprovalRequest, doc("A wait for somebody's decision.")] | None = None
     wait_for: Annotated[WaitFor, doc("A wait for an event.")] | None = None
+    rate_limit: Annotated[
+        tuple[RateLimitEntry, ...],
+        doc("Units that an attempt takes as it starts, all of them or none.", **ATOMIC, max_length=4),
+    ] = ()
     output: (
         Annotated[dict[str, Any], doc("JSON Schema of the output; an attempt whose output breaks it fails.", **FREE)]
         | None

@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 import msgspec
 
-from adze.core import slots
+from adze.core import kinds, rates, slots
+from adze.core.caps import counts
 from adze.core.draft import WITHDRAWN, Draft
 from adze.core.fanout import MAX_ITEMS, folded
 from adze.core.model import ItemStatus, Run
 from adze.core.observed import Observed
+from adze.core.rates import InvalidRate, Rate
 from adze.core.revision import Node
-from adze.core.slots import RUN, Entry, InvalidKey, Need, Slot, Want, attempt_holder
+from adze.core.slots import RUN, Entry, InvalidKey, Need, Slot, Take, Want, attempt_holder
 
 
 def hold(draft: Draft) -> None:
@@ -21,7 +23,7 @@ def hold(draft: Draft) -> None:
     for status in (*draft.steps.values(), *entries):
         node = draft.revision.node(status.name)
         attempt = status.open_attempt
-        if node.queues and attempt:
+        if attempt and (node.queues or (draft.policy.capped and counts(attempt))):
             draft.wants.append(_want(draft, attempt_holder(node.part, attempt.number), node.queues, node, running=True))
         elif node.queues and status.attempts and status.attempts[-1].reason in WITHDRAWN and _held(draft, status):
             draft.over(status.attempts[-1])
@@ -33,19 +35,20 @@ def _held(draft: Draft, status: ItemStatus) -> bool:
 
 
 def may_claim(draft: Draft, node: Node, status: ItemStatus, number: int) -> bool:
-    """Whether the next attempt has all its slots; if not, they are wanted, and the step says why it waits.
+    """Whether the next attempt has its slots and units; if not, they are wanted, and the step says why it waits.
 
-    InvalidKey if a key or a limit can't be used.
+    InvalidKey or InvalidRate if a key or a limit can't be used.
     """
-    if not node.queues:
+    if not (node.queues or node.rates or _counts(draft, node)):
         return True
     holder = attempt_holder(node.part, number)
     if holder in draft.observed.granted:
         return True
     draft.wants.append(_want(draft, holder, node.queues, node))
     wait = draft.observed.waits.get(holder)
+    if wait and (wait.news or status.reason != wait.reason):
+        draft.put(msgspec.structs.replace(status, reason=wait.reason, message=wait.message, retry_at=None))
     if wait:
-        draft.put(msgspec.structs.replace(status, reason="Queued", message=wait.message, retry_at=None))
         draft.wake_at(wait.again)
     return False
 
@@ -74,7 +77,28 @@ def _want(
         # Items of a step come in their own order, before those of the next.
         place = list(draft.revision.nodes).index(node.name) * (MAX_ITEMS + 1) + (node.index or 0)
     order = slots.order(draft.run, draft.revision.spec.priority, place)
-    return Want(holder, tuple(needs.values()), order, running)
+    takes = () if running or node is None else tuple(wanted_units(draft, node).values())
+    return Want(holder, tuple(needs.values()), order, running, takes, node is not None and _counts(draft, node))
+
+
+def _counts(draft: Draft, node: Node) -> bool:
+    """Whether an attempt of a step takes a place: `caps.counts` before there is one."""
+    kind = kinds.of(node.step)
+    return draft.policy.capped and not isinstance(kind, kinds.Waits) and kind is not kinds.KINDS["workflow"]
+
+
+def wanted_units(draft: Draft, node: Node) -> dict[str, Take]:
+    """By group, what an attempt of a step takes. InvalidRate if that can't be told."""
+    today = draft.observed.live.nodes.get(node.name) if draft.observed.live else None
+    takes: dict[str, Take] = {}
+    for rate in node.rates:
+        live = next((now for now in (today.rates if today else ()) if _same_rate(now, rate)), None)
+        try:
+            take = rates.take(rate, draft.run, draft.values(node), live)
+        except InvalidRate:
+            take = rates.take(rate, draft.run, draft.values(node))
+        takes[take.group] = take
+    return takes
 
 
 def _live(draft: Draft, node: Node | None) -> Sequence[Entry]:
@@ -90,6 +114,10 @@ def _live(draft: Draft, node: Node | None) -> Sequence[Entry]:
 
 def _same(one: Entry, other: Entry) -> bool:
     return (one.spec.key, one.spec.scope) == (other.spec.key, other.spec.scope)
+
+
+def _same_rate(one: Rate, other: Rate) -> bool:
+    return (one.spec.key, one.spec.scope, one.per) == (other.spec.key, other.spec.scope, other.per)
 
 
 def idle_slots(run: Run, observed: Observed) -> tuple[Slot, ...]:

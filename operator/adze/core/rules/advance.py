@@ -6,6 +6,7 @@ from adze.core import kinds, manifest, names
 from adze.core.draft import Draft
 from adze.core.expressions import ExpressionError
 from adze.core.model import Attempt, ItemStatus, Phase, StepStatus
+from adze.core.rates import InvalidRate
 from adze.core.revision import Node, Stage
 from adze.core.rules import items, retry
 from adze.core.rules.admit import may_claim
@@ -93,6 +94,8 @@ def _start(draft: Draft, node: Node) -> None:
         retry.fail(draft, status, "ExpressionError", str(error))
     except InvalidKey as error:
         retry.fail(draft, status, "InvalidConcurrency", str(error))
+    except InvalidRate as error:
+        retry.fail(draft, status, "InvalidRateLimit", str(error))
     except kinds.Impossible as error:
         retry.fail(draft, status, error.reason, str(error))
 

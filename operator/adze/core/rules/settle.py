@@ -7,7 +7,7 @@ from adze.core.carrier import Outcome
 from adze.core.draft import OUTPUTS_LIMIT, Draft
 from adze.core.model import Attempt, Phase
 from adze.core.revision import Node
-from adze.core.rules import retry, waits
+from adze.core.rules import closing, retry, waits
 from adze.core.schema import Mismatch
 
 
@@ -32,7 +32,7 @@ def settle_wait(draft: Draft, node: Node, attempt: Attempt) -> None:
 
 def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, place: str | None, outcome: Outcome) -> None:
     output = outcome.output
-    reason, message = outcome.reason, outcome.message
+    reason, message = closing.noted(draft, node, outcome)
     if reason is None and node.output:
         try:
             output = node.output.check(output or {}, "output")
