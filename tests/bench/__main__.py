@@ -177,8 +177,12 @@ def _load() -> str:
 
 def _show(report: Report, file: Path | None) -> None:
     machine = f"{os.cpu_count()} CPUs, Python {platform.python_version()}, adze {__version__}, load {_load()}"
-    print(f"{machine}\n\n{table.render(report.results)}\n")
-    print(f"{table.MISS} misses its target; writes to CPU are per step, p50 and p99 from a step's end to the next Pod")
+    print(f"{machine}\n")
+    if report.results:
+        print(f"{table.render(report.results)}\n")
+        print(
+            f"{table.MISS} misses its target; writes to CPU are per step, p50 and p99 from a step's end to the next Pod"
+        )
     print("\n".join(report.notes))
     if file:
         content: dict[str, Any] = {

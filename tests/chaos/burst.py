@@ -19,9 +19,10 @@ KILLS = 3
 PATIENCE = 600.0
 
 
-async def burst(lab: Lab, seed: int, events: int = 5000) -> Result:
+async def burst(lab: Lab, seed: int, events: int = 5000, prelude: str = "") -> Result:
     """5,000 WorkflowEvents as fast as the API server takes them, the operator killed thrice: one run for each."""
     async with Arena(lab, "burst", seed) as arena:
+        arena.prelude = prelude
         await arena.operate()
         await arena.create([traffic.ALL])
         start = time.monotonic()

@@ -47,6 +47,19 @@ cluster.Cluster.call = broken
 """
 """An operator that overwrites what another has written."""
 
+
+async def no_names(lab: Lab, seed: int) -> Result:
+    """A burst for an operator whose runs of events have new names each time. This MUST be Broken too."""
+    return await burst.burst(lab, seed, events=400, prelude=NO_NAMES)
+
+
+NO_NAMES = """
+import uuid
+from adze.core import names
+names.event_run = lambda *_: f"any-{uuid.uuid4().hex[:12]}"
+"""
+"""An operator that doesn't find a run that another has started."""
+
 ALL: dict[str, Scenario] = {
     "crash": crash_diamond,
     "crash-fan": crash_fan,
@@ -73,5 +86,5 @@ ALL: dict[str, Scenario] = {
     "dropped": storms.dropped,
 }
 """The order of a full run."""
-OTHERS: dict[str, Scenario] = {"crash-pair": crash_pair, "no-cas": no_cas, "burst": burst.burst}
+OTHERS: dict[str, Scenario] = {"crash-pair": crash_pair, "no-cas": no_cas, "no-names": no_names, "burst": burst.burst}
 """Run by name only."""
