@@ -263,9 +263,12 @@ class Drive:
     def _plan(self, fresh: bool) -> Plan:
         status = self.run.status
         if status.workflow_spec is None:
-            return Plan() if status.phase.final else planner.begin(self.run, None, self.now)
+            return Plan() if status.phase.final else self._begin()
         frozen = revisions.of_run(status.revision or "", status.workflow_spec)
         return planner.plan(self.run, frozen, self._observed(fresh), self.now, POLICY)
+
+    def _begin(self) -> Plan:
+        return planner.begin(self.run, None, self.now)
 
     def _observed(self, fresh: bool = False) -> Observed:
         pods, vanished = dict(self.pods), frozenset(self.vanished)

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,20 @@ from adze.shell.cluster import ApiError, Cluster
 from tests.cluster import provider
 from tests.cluster.progress import CommandError
 
-from . import admission, client, lateness, scenarios, table
+from . import admission, client, lateness, scenarios, table, wide
 from .measure import Bench, Measure
 from .observer import Observer
 from .process import Operator
 from .progress import say
 from .scenarios import Scenario
 from .writes import Log
+
+NOTES: dict[str, Callable[[Cluster, str, Operator], Awaitable[object]]] = {
+    "schedules": lateness.measure,
+    "items": wide.measure,
+}
+"""What has a line of its own below the table."""
+ADMISSION = "admission"
 
 
 @dataclass
@@ -54,9 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure what adze costs.")
-    known = [scenario.name for scenario in scenarios.ALL]
+    known = [*(scenario.name for scenario in scenarios.ALL), *NOTES, ADMISSION]
     parser.add_argument("--only", nargs="+", choices=known, metavar="NAME", help=f"some of: {', '.join(known)}")
-    parser.add_argument("--admission", action="store_true", help="what queues cost, and nothing else")
     parser.add_argument("--repeat", type=int, metavar="N", help="passes over each scenario [3 of chain, else 1]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write figures and raw samples there too")
     parser.add_argument(
@@ -88,7 +95,7 @@ async def _bench(options: argparse.Namespace) -> None:
         say(f"removing namespace {namespace}")
         await client.remove_namespace(cluster, namespace)
         await cluster.close()
-        if report.results or report.notes:
+        if report.notes:
             _show(report, options.json)
 
 
@@ -102,10 +109,12 @@ async def _with_operator(
         say(f"operator {__version__} is ready, pid {operator.pid}, {operator.rss()[0]:.0f} MiB")
         await observer.start()
         bench = Bench(cluster, observer, namespace, log)
-        if not options.admission:
-            await _measure(bench, operator, options, report)
-            report.notes.append(await lateness.measure(cluster, namespace))
-        report.notes += await admission.measure(cluster, namespace, operator, log)
+        await _measure(bench, operator, options, report)
+        for name, note in NOTES.items():
+            if not options.only or name in options.only:
+                report.notes.append(str(await note(cluster, namespace, operator)))
+        if not options.only or ADMISSION in options.only:
+            report.notes += await admission.measure(cluster, namespace, operator, log)
     except Exception:
         say(f"the operator's output ends with:\n{operator.log() or '(nothing)'}")
         raise
@@ -171,8 +180,12 @@ def _load() -> str:
 
 def _show(report: Report, file: Path | None) -> None:
     machine = f"{os.cpu_count()} CPUs, Python {platform.python_version()}, adze {__version__}, load {_load()}"
-    print(f"{machine}\n\n{table.render(report.results)}\n")
-    print(f"{table.MISS} misses its target; writes to CPU are per step, p50 and p99 from a step's end to the next Pod")
+    print(f"{machine}\n")
+    if report.results:
+        print(f"{table.render(report.results)}\n")
+        print(
+            f"{table.MISS} misses its target; writes to CPU are per step, p50 and p99 from a step's end to the next Pod"
+        )
     print("\n".join(report.notes))
     if file:
         content: dict[str, Any] = {

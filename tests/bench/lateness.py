@@ -11,6 +11,7 @@ from typing import Any
 from adze.core.model import API_VERSION
 from adze.shell.cluster import Cluster, resource
 
+from .process import Operator
 from .scenarios import IMAGE
 from .table import quantile
 
@@ -19,7 +20,7 @@ RUNS = 100
 TIMEOUT = 60.0
 
 
-async def measure(cluster: Cluster, namespace: str) -> str:
+async def measure(cluster: Cluster, namespace: str, _operator: Operator) -> str:
     """A line for the report: from ticks to the starts of their runs, five a second. TimeoutError if they don't."""
     workflows = resource(API_VERSION, namespace, "workflows")
     names = [f"clock-{number}" for number in range(WORKFLOWS)]

@@ -2,7 +2,7 @@
 
     python -m tests.bench.wide [--items N] [--parallel N] [--seconds S]
 
-Prints the operator's CPU, memory and API writes per item, the largest status, and how fast the chain's steps follow
+Tells the operator's CPU, memory and API writes per item, the largest status, and how fast the chain's steps follow
 each other meanwhile. All other nodes are cordoned while it runs: not for a cluster in use.
 """
 
@@ -14,6 +14,7 @@ import re
 import time
 import uuid
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -28,8 +29,10 @@ from . import client
 from .process import Operator
 from .progress import say
 from .simulated import SimulatedNode
+from .table import quantile
 
 CHAIN = 60
+TIMEOUT = 3600.0
 
 
 def _step(name: str, **fields: Any) -> dict[str, Any]:
@@ -69,45 +72,85 @@ def writes(metrics: str) -> Counter[str]:
     return counted
 
 
-async def measure(cluster: Cluster, namespace: str, operator: Operator, options: argparse.Namespace) -> None:
+@dataclass
+class Figures:
+    """What a wide run cost the operator and its neighbour. `cpu` and `writes` are per item, times in ms, sizes in KiB
+    (`status`) and MiB (`rss`)."""
+
+    items: int
+    phase: str
+    seconds: float
+    cpu: float
+    writes: float
+    rss: float
+    status: float
+    steps: int
+    p50: float
+    p99: float
+
+    def __str__(self) -> str:
+        return (
+            f"forEach: {self.items} items {self.phase} in {self.seconds:.0f} s; {self.cpu:.2f} ms CPU and "
+            f"{self.writes:.2f} writes an item, RSS {self.rss:.0f} MiB, status {self.status:.0f} KiB; "
+            f"{self.steps} steps beside it, next Pod after p50 {self.p50:.0f} ms, p99 {self.p99:.0f} ms "
+            "(targets: 2 ms, 4, 250 MiB, 512 KiB, p99 200 ms)"
+        )
+
+
+async def measure(
+    cluster: Cluster, namespace: str, operator: Operator, items: int = 1000, parallel: int = 100, pod_seconds: float = 1
+) -> Figures:
     """Both runs, from their creation to their end."""
     neighbour = Neighbour()
-    node = SimulatedNode(cluster, namespace, options.seconds, neighbour.ended)
+    node = SimulatedNode(cluster, namespace, pod_seconds, neighbour.ended)
     await node.start()
     try:
         path = resource(API_VERSION, namespace, "workflowruns")
-        urls = [f"https://example.org/{index}" for index in range(options.items)]
-        each = _step("fetch", forEach="input.urls", args=["${item}"], maxParallel=options.parallel)
+        urls = [f"https://example.org/{index}" for index in range(items)]
+        each = _step("fetch", forEach="input.urls", args=["${item}"], maxParallel=parallel)
         chain = [_step(f"s{n}", parents=[f"s{n - 1}"] if n else []) for n in range(CHAIN)]
         before, cpu, start = writes(await operator.metrics()), operator.cpu(), time.monotonic()
         await cluster.call("POST", path, _run("wide", [each], input={"urls": urls}))
         await asyncio.sleep(2)
         await cluster.call("POST", path, _run("chain", chain))
-        largest, told = 0, 0.0
-        while True:
-            await asyncio.sleep(2)
-            operator.check()
-            run = msgspec.json.decode(await cluster.call("GET", f"{path}/wide"), type=Run)
-            largest = max(largest, len(msgspec.json.encode(run.status)))
-            if time.monotonic() > told + 20:
-                told = time.monotonic()
-                say(f"{told - start:.0f} s: {run.status.message}, RSS {operator.rss()[0]:.0f} MiB")
-            if run.status.phase.final:
-                break
+        run, largest, rss = await _followed(cluster, f"{path}/wide", operator, start)
         seconds = time.monotonic() - start
         await asyncio.sleep(3)
         spent, calls = operator.cpu() - cpu, writes(await operator.metrics()) - before
-        print(f"{options.items} items: {run.status.phase} in {seconds:.0f} s, {options.items / seconds:.0f} a second")
-        print(f"operator: {1000 * spent / options.items:.2f} ms CPU an item, RSS at most {operator.rss()[1]:.0f} MiB")
         changing = sum(count for method, count in calls.items() if method != "GET")
-        print(f"writes: {changing / options.items:.2f} an item; {dict(calls)}")
-        print(f"largest status: {largest / 1024:.0f} KiB")
-        gaps = neighbour.reactions(node.created)
-        if gaps:
-            p50, p99 = gaps[len(gaps) // 2], gaps[min(len(gaps) - 1, len(gaps) * 99 // 100)]
-            print(f"a chain beside it: {len(gaps)} steps, next Pod after {p50:.0f} ms (p50), {p99:.0f} ms (p99)")
+        gaps = neighbour.reactions(node.created) or [0.0]
+        return Figures(
+            items=items,
+            phase=run.status.phase.value,
+            seconds=seconds,
+            cpu=1000 * spent / items,
+            writes=changing / items,
+            rss=rss,
+            status=largest / 1024,
+            steps=len(gaps),
+            p50=quantile(gaps, 0.5),
+            p99=quantile(gaps, 0.99),
+        )
     finally:
         await node.stop()
+
+
+async def _followed(cluster: Cluster, path: str, operator: Operator, start: float) -> tuple[Run, int, float]:
+    """The run once it has ended, with the bytes of its largest status and the operator's memory at most."""
+    largest, rss, told = 0, 0.0, 0.0
+    while True:
+        await asyncio.sleep(2)
+        operator.check()
+        run = msgspec.json.decode(await cluster.call("GET", path), type=Run)
+        largest = max(largest, len(msgspec.json.encode(run.status)))
+        rss = max(rss, operator.rss()[0])
+        if run.status.phase.final:
+            return run, largest, rss
+        if time.monotonic() > start + TIMEOUT:
+            raise TimeoutError(f"forEach: {run.status.phase} after {TIMEOUT:.0f} s: {run.status.message}")
+        if time.monotonic() > told + 20:
+            told = time.monotonic()
+            say(f"{told - start:.0f} s: {run.status.message}, RSS {rss:.0f} MiB")
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -123,7 +166,7 @@ async def run(options: argparse.Namespace) -> None:
         operator = Operator(chosen.kubeconfig, namespace)
         try:
             await operator.ready()
-            await measure(cluster, namespace, operator, options)
+            print(await measure(cluster, namespace, operator, options.items, options.parallel, options.seconds))
         finally:
             if operator.log():
                 say(operator.log())

@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+from adze.shell.cluster import ApiError
+
 from . import table
 from .arena import Result
-from .checker import Breach, Verdict, Word
+from .checker import Verdict, Word
 from .lab import Lab, directory, say
 from .scenarios import ALL, OTHERS, Scenario
 
@@ -61,7 +63,7 @@ async def one(lab: Lab, name: str, scenario: Scenario, seed: int) -> Result:
     start = time.monotonic()
     try:
         result = await scenario(lab, seed)
-    except (TimeoutError, RuntimeError, OSError) as error:
+    except (TimeoutError, RuntimeError, OSError, ApiError) as error:
         verdict = Verdict(Word.INCONCLUSIVE, gaps=[f"the scenario did not come to its end: {error}"])
         result = table.unfinished(name, verdict)
     result.name = f"{name} ({seed})"
@@ -71,7 +73,7 @@ async def one(lab: Lab, name: str, scenario: Scenario, seed: int) -> Result:
     return result
 
 
-__all__ = ["Breach", "main", "one"]
+__all__ = ["main", "one"]
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,11 +21,13 @@ from adze.shell.cluster import ApiError, resource
 from tests.cluster.audit import Event
 
 from . import checker
-from .checker import LEASES, OPERATOR, Breach, Verdict, Word
+from .checker import LEASES, OPERATOR, Verdict, Word
+from .history import Breach
 from .lab import Lab, say
 from .process import Operator
 from .proxy import Proxy
 from .recorder import Recorder
+from .traffic import Traffic
 
 CALM = 1.5
 """Seconds without a change after which what looks ended is taken as such."""
@@ -56,10 +59,11 @@ class Arena:
     def __init__(self, lab: Lab, name: str, seed: int) -> None:
         self.lab = lab
         self.name = name
-        self.namespace = f"{name}-{next(_numbers)}"
+        self.namespace = f"{name}-{os.getpid()}-{next(_numbers)}"
         self.chance = Random(f"{seed}/{name}")
         self.recorder = Recorder(lab.cluster, self.namespace)
         self.operators: list[Operator] = []
+        self.traffic = Traffic(self)
         self.faults: Counter[str] = Counter()
         self.notes: list[str] = []
         self.created = 0
@@ -82,6 +86,7 @@ class Arena:
         if self._tending:
             self._tending.cancel()
             await asyncio.gather(self._tending, return_exceptions=True)
+        await self.traffic.close()
         for operator in self.operators:
             operator.close()
         await self.recorder.stop()
@@ -164,13 +169,13 @@ class Arena:
     # Runs
 
     async def create(self, runs: Sequence[dict[str, Any]], every: float = 0.0) -> None:
-        """Create runs, at once or one each `every` seconds."""
+        """Create runs, or what starts one, at once or one each `every` seconds."""
         self.created += len(runs)
         if not every:
-            await asyncio.gather(*(self.lab.create_run(self.namespace, run) for run in runs))
+            await asyncio.gather(*(self.lab.create(self.namespace, run) for run in runs))
             return
         for run in runs:
-            await self.lab.create_run(self.namespace, run)
+            await self.lab.create(self.namespace, run)
             await asyncio.sleep(every)
 
     def path(self, plural: str, name: str = "", sub: str = "") -> str:
@@ -200,9 +205,11 @@ class Arena:
                 revisions, calm_since = self.recorder.revisions, now
             runs = [run for run in self.running if not may_wait(run)]
             left = [pod for pod in self.recorder.pods.values() if checker.left_over(pod)]
-            if not runs and not left and now - calm_since >= calm:
+            events = [event for event in self.recorder.events.values() if not event.status.processed_time]
+            slots = len(self.recorder.slots)
+            if not (runs or left or events or slots) and now - calm_since >= calm:
                 return calm_since - start
-            seen = f"{len(runs)} runs have not ended, {len(left)} Pods are left"
+            seen = f"{len(runs)} runs have not ended, {len(left)} Pods, {len(events)} events, {slots} slots are left"
             if now - start > patience:
                 examples = [f"{run.metadata.name}: {run.status.reason} {run.status.message}" for run in runs[:3]]
                 self.notes.append(f"not quiet within {patience:.0f} s: {seen} {examples}")
@@ -230,11 +237,14 @@ class Arena:
         """Wait for quiet, then decide."""
         if self.fault_over is None:
             self.over()
+        await self.traffic.end()
         settled = await self.quiet(patience, may_wait)
         await self.recorder.complete()
         breaches = await self._stillness()
         events = self.lab.audit(self._mark, self.namespace)
-        verdict = checker.check(self.recorder.history(), stripped=stripped, audit=events, may_wait=may_wait)
+        history = self.recorder.history()
+        self.notes.append(str(history))
+        verdict = checker.check(history, stripped=stripped, audit=events, may_wait=may_wait)
         if breaches and not verdict.gaps:
             verdict.breaches += breaches
             verdict.word = Word.BROKEN

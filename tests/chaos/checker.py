@@ -9,10 +9,12 @@ from enum import Enum
 from adze.core.model import Run
 from adze.core.names import STEP
 from adze.core.pods import Pod
+from adze.core.slots import Slot
 from tests.cluster.audit import Event
 from tests.sim.violation import Violation
 
-from .history import Entry, History
+from . import events, keys, ticks
+from .history import Breach, Entry, History
 from .ledger import first_violation
 
 OPERATOR = "adze-operator"
@@ -30,9 +32,11 @@ WRITES = {
     ("create", "pods"),
     ("patch", "pods"),
     ("delete", "pods"),
+    ("create", "configmaps"),
     ("create", "events"),
     ("create", LEASES),
     ("update", LEASES),
+    ("patch", LEASES),
     ("delete", LEASES),
 }
 """All that the operator may write (S21)."""
@@ -44,18 +48,6 @@ class Word(Enum):
     HELD = "Held"
     BROKEN = "Broken"
     INCONCLUSIVE = "Inconclusive"
-
-
-@dataclass(frozen=True, slots=True)
-class Breach:
-    """A predicate that doesn't hold, and the entries that show it."""
-
-    code: str
-    message: str
-    evidence: tuple[Entry, ...] = ()
-
-    def __str__(self) -> str:
-        return "\n    ".join([f"{self.code}: {self.message}", *map(str, self.evidence)])
 
 
 @dataclass(slots=True)
@@ -79,7 +71,9 @@ def check(
     audit: Sequence[Event] = (),
     may_wait: Callable[[Run], bool] = lambda run: False,
 ) -> Verdict:
-    """Check S1–S10, S20 and S24, S21 as far as `audit` has the operator's writes; with `ended` also L1 and L5.
+    """Check S1–S12, S14, S16, S17, S19, S20 and S24, and S21 as far as `audit` has the operator's writes.
+
+    With `ended` also L1, L2 and L5.
 
     `ended` says that the faults were over and there was time enough. `may_wait` names runs that needn't end.
     """
@@ -90,6 +84,9 @@ def check(
             breaches.append(_explained(*found, entries))
         elif not any(isinstance(entry.item, Run) for entry in entries):
             breaches.append(Breach("S4", f"Pods bear the UID {uid} of no recorded run", tuple(entries[:1])))
+    breaches += keys.crowded(history)
+    breaches += events.unanswered(history, ended=ended)
+    breaches += ticks.miscounted(history, ended=ended)
     if ended:
         breaches += _unfinished(history, may_wait)
     breaches += _strange_writes(audit)
@@ -105,7 +102,7 @@ def _without_strangers(history: History) -> History:
     ours = {
         entry.item.metadata.uid
         for entry in history.entries
-        if isinstance(entry.item, Run) or entry.item.owned_by(entry.run_uid)
+        if not isinstance(entry.item, Pod) or entry.item.owned_by(entry.run_uid)
     }
     return History([entry for entry in history.entries if entry.item.metadata.uid in ours], history.gaps)
 
@@ -125,7 +122,7 @@ def _explained(violation: Violation, last: Entry, entries: Iterable[Entry]) -> B
 
 
 def _about(entry: Entry, message: str) -> bool:
-    if isinstance(entry.item, Run):
+    if not isinstance(entry.item, Pod):
         return True
     pod = entry.item
     words = message.replace("'", " ").replace(":", " ").replace("[", " ").replace("]", " ").split()
@@ -137,17 +134,21 @@ def _facts(entry: Entry) -> str:
 
 
 def _unfinished(history: History, may_wait: Callable[[Run], bool]) -> list[Breach]:
-    """L1: every run has ended. L5: no Pod is left that runs, waits or is held."""
+    """L1: every run has ended. L2: no slot is left. L5: no Pod is left that runs, waits or is held."""
     newest = {entry.item.metadata.uid: entry for entry in history.entries}
     runs = history.runs()
     breaches: list[Breach] = []
 
-    def breach(code: str, message: str, item: Run | Pod) -> None:
+    def breach(code: str, message: str, item: Run | Pod | Slot) -> None:
         breaches.append(Breach(code, message, (newest[item.metadata.uid],)))
 
     for run in runs.values():
         if not run.status.phase.final and not may_wait(run):
             breach("L1", f"run {run.metadata.name} has not ended", run)
+    for slot in history.slots().values():
+        holder = runs.get(slot.run_uid)
+        if holder is None or holder.status.phase.final:
+            breach("L2", f"slot {slot.metadata.name} is left", slot)
     for pod in history.pods().values():
         owner = runs.get(pod.metadata.labels.get("adze.dev/run-uid", ""))
         if owner is not None and not owner.status.phase.final:

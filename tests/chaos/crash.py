@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,8 @@ from adze.core.model import Run
 from adze.core.pods import Pod
 
 from .arena import Arena, Result, proxied
-from .checker import Breach, Word
+from .checker import Word
+from .history import Breach
 from .lab import Lab, say
 from .proxy import Proxy, Trap
 
@@ -28,13 +29,18 @@ CALM = 0.6
 SOON = 3.0
 """Seconds from a new process's readiness within which it writes, if there's something to write."""
 Shape = Callable[[str], dict[str, Any]]
-Outline = dict[str, tuple[str, tuple[tuple[int, str | None], ...]]]
+"""A run, or a WorkflowEvent that starts one."""
+Outline = dict[str, tuple[object, ...]]
 
 
 def outline(run: Run) -> Outline:
-    """Phase of each step, and number and reason of each attempt: what a crash of ours must not change."""
+    """Phase of each step, number and reason of each attempt, fate of each item: what a crash must not change."""
     return {
-        step.name: (step.phase.value, tuple((attempt.number, attempt.reason) for attempt in step.attempts))
+        step.name: (
+            step.phase.value,
+            *((attempt.number, attempt.reason) for attempt in step.attempts),
+            *((step.items.succeeded, step.items.failed, step.items.cancelled) if step.items else ()),
+        )
         for step in run.status.steps
     }
 
@@ -50,13 +56,13 @@ class Lane:
     resumed: list[float] = field(default_factory=list)
     unreached: int = 0
 
-    async def reference(self) -> tuple[Outline, int]:
-        """A run without a crash: how it ends, and how many writes it takes."""
+    async def reference(self) -> tuple[Outline, int, int]:
+        """A run without a crash: how it ends, how many Pods it has, and how many writes it takes."""
         before = len(self.proxy.writes)
         run = await self._run("reference")
-        return outline(run), len(self.proxy.writes) - before
+        return outline(run), len(self._made(run)), len(self.proxy.writes) - before
 
-    async def crash(self, at: int, after: bool, wanted: Outline) -> None:
+    async def crash(self, at: int, after: bool, wanted: Outline, pods: int) -> None:
         """A run whose operator is killed at that write and started again."""
         where = f"{'after' if after else 'before'} write {at}"
         trap = self.proxy.trap = Trap(at, after, self.arena.operators[0].kill)
@@ -70,7 +76,7 @@ class Lane:
         if outline(run) != wanted:
             self.breaches.append(Breach("S3", f"killed {where} it ended as {outline(run)}, not as {wanted}"))
         made = self._made(run)
-        if set(made.values()) - {1} or len(made) != sum(len(attempts) for _, attempts in wanted.values()):
+        if set(made.values()) - {1} or len(made) != pods:
             self.breaches.append(Breach("S1", f"killed {where} these Pods were made: {dict(made)}"))
 
     async def _replace(self, trap: Trap, after: bool) -> None:
@@ -93,7 +99,8 @@ class Lane:
         await self.arena.create([self.shape(name)])
 
         def found() -> list[Run]:
-            return [run for run in self.arena.recorder.runs.values() if run.metadata.name == name]
+            runs = self.arena.recorder.runs.values()
+            return [run for run in runs if name in (run.metadata.name, run.metadata.labels.event)]
 
         await self.arena.see(f"run {name}", lambda: bool(found()))
         await self.arena.quiet(PATIENCE, calm=CALM)
@@ -105,14 +112,18 @@ class Lane:
         return Counter(name for name, _ in pods)
 
 
-async def every_write(lab: Lab, shape: Shape, seed: int, lanes: int = 5) -> Result:
-    """The reference, then two crashes for each of its writes, `lanes` at a time."""
+async def every_write(
+    lab: Lab, shape: Shape, seed: int, lanes: int = 5, workflows: Sequence[dict[str, Any]] = ()
+) -> Result:
+    """The reference, then two crashes for each of its writes, `lanes` at a time. `workflows` are there before."""
     async with AsyncExitStack() as stack:
         places = await asyncio.gather(*(_lane(lab, shape, seed, stack) for _ in range(lanes)))
-        wanted, writes = await places[0].reference()
+        for lane in places:
+            await lane.arena.create(workflows)
+        wanted, pods, writes = await places[0].reference()
         say(f"the reference run makes {writes} writes: {2 * writes} crashes follow")
         points = iter([(at, after) for at in range(1, writes + 1) for after in (False, True)])
-        await asyncio.gather(*(_all(lane, points, wanted) for lane in places))
+        await asyncio.gather(*(_all(lane, points, wanted, pods) for lane in places))
         results = [await lane.arena.result(PATIENCE) for lane in places]
     total = results[0]
     total.name = "crash at every write"
@@ -137,9 +148,9 @@ async def _lane(lab: Lab, shape: Shape, seed: int, stack: AsyncExitStack) -> Lan
     return Lane(arena, proxy, shape)
 
 
-async def _all(lane: Lane, points: Iterator[tuple[int, bool]], wanted: Outline) -> None:
+async def _all(lane: Lane, points: Iterator[tuple[int, bool]], wanted: Outline, pods: int) -> None:
     for at, after in points:
-        await lane.crash(at, after, wanted)
+        await lane.crash(at, after, wanted, pods)
 
 
 def _word(total: Result) -> Word:

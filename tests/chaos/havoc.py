@@ -22,8 +22,8 @@ async def kills(lab: Lab, seed: int, seconds: float = 60, runs: int = 30) -> Res
     """kill -9 of the operator every 1 to 6 seconds while runs come and go."""
     async with Arena(lab, "kills", seed) as arena:
         await arena.operate()
-        shaped = [shapes.diamond(f"r{number}", pause=1) for number in range(runs)]
-        coming = asyncio.create_task(arena.create(shaped, every=seconds / runs))
+        await arena.traffic.start()
+        coming = asyncio.create_task(arena.create(shapes.several(runs, pause=1), every=seconds / runs))
 
         async def act() -> None:
             arena.kill()
@@ -52,8 +52,8 @@ async def two_operators(lab: Lab, seed: int, seconds: float = 40, runs: int = 12
         arena.prelude = prelude
         proxies = [one, two]
         operators = await arena.operate(via=proxied(arena, proxies))
-        shaped = [shapes.diamond(f"r{number}", pause=0.3) for number in range(runs)]
-        coming = asyncio.create_task(arena.create(shaped, every=seconds / runs))
+        await arena.traffic.start()
+        coming = asyncio.create_task(arena.create(shapes.several(runs, pause=0.3), every=seconds / runs))
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             victim = arena.chance.randrange(2)
@@ -80,10 +80,11 @@ async def lease(lab: Lab, seed: int, runs: int = 10) -> Result:
     async with Arena(lab, "lease", seed) as arena:
         arena.may_end = True  # that's what a leader does that has lost its Lease
         await arena.operate(2, lease="adze")
-        await arena.create([shapes.diamond(f"r{number}", pause=1) for number in range(runs)])
+        await arena.traffic.start()
+        await arena.create(shapes.several(runs, pause=1))
         await asyncio.sleep(3)
         gaps = [await _without(arena, arena.kill_leader)]
-        await arena.create([shapes.diamond(f"s{number}", pause=1) for number in range(runs)])
+        await arena.create(shapes.several(runs, letter="s", pause=1))
         await asyncio.sleep(3)
         gaps.append(await _without(arena, arena.freeze_leader))
         await asyncio.sleep(4)
@@ -109,8 +110,8 @@ async def control_plane(lab: Lab, seed: int, seconds: float = 10, runs: int = 8)
     node = lab.node
     async with Arena(lab, "control-plane", seed) as arena:
         await arena.operate()
-        shaped = [shapes.diamond(f"r{number}", pause=1) for number in range(runs)]
-        coming = asyncio.create_task(arena.create(shaped, every=2 + 3 * seconds / runs))
+        await arena.traffic.start()
+        coming = asyncio.create_task(arena.create(shapes.several(runs, pause=1), every=2 + 3 * seconds / runs))
 
         async def away(*names: str, pause: float) -> None:
             await asyncio.sleep(3)
@@ -211,7 +212,7 @@ async def namespace_gone(lab: Lab, seed: int) -> Result:
     """The namespace is deleted in mid-flight, with operators killed meanwhile: nothing of ours may hold it up."""
     async with Arena(lab, "gone", seed) as arena:
         await arena.operate()
-        await arena.create([shapes.diamond(f"r{number}", pause=3) for number in range(8)])
+        await arena.create(shapes.several(8, pause=3))
         await asyncio.sleep(2.5)
         await lab.kubectl("delete", "namespace", arena.namespace, "--wait=false")
         arena.faults["namespace deleted"] += 1

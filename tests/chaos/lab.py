@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,9 @@ class Lab:
         self.credentials = credentials(self.node.kubeconfig)
         self.cluster = Cluster(self.credentials, agent="adze-chaos/1")
         # For a moment after Established the API server still answers 429.
-        kinds = resource(API_VERSION, None, "workflowruns")
-        await self.until("our kinds to be served", lambda: self.cluster.call("GET", kinds), READY)
+        for kind in ("workflows", "workflowruns", "workflowevents"):
+            path = resource(API_VERSION, None, kind)
+            await self.until(f"{kind} to be served", partial(self.cluster.call, "GET", path), READY)
 
     async def close(self) -> None:
         """Disconnect. The node stays."""
@@ -80,18 +82,18 @@ class Lab:
         """One call; the decoded answer."""
         return msgspec.json.decode(await self.cluster.call(method, path, body, kind))
 
-    async def create_run(self, namespace: str, run: Object) -> None:
-        """Create a run as a persistent user does: again until it's there."""
-        path = resource(API_VERSION, namespace, "workflowruns")
+    async def create(self, namespace: str, body: Object) -> None:
+        """Create an object of ours as a persistent user does: again until it's there."""
+        path = resource(API_VERSION, namespace, f"{body['kind'].lower()}s")
 
         async def create() -> None:
             try:
-                await self.cluster.call("POST", path, run)
+                await self.cluster.call("POST", path, body)
             except ApiError as error:
                 if error.code != 409:
                     raise
 
-        await self.until(f"the creation of run {run['metadata']['name']}", create, READY)
+        await self.until(f"the creation of {body['kind']} {body['metadata']['name']}", create, READY)
 
     async def patch(self, path: str, body: Any) -> None:
         """A merge patch that must succeed in the end."""

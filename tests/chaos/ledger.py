@@ -14,14 +14,16 @@ from unittest import mock
 
 import msgspec
 
+from adze.core import names
 from adze.core.model import Run, StepStatus
 from adze.core.pods import Pod
 from adze.core.rules import retry
+from adze.core.slots import Slot
 from tests.sim import check
 from tests.sim.check import Checker
 from tests.sim.violation import Violation
 
-from .history import Entry
+from .history import Entry, Page
 
 EPOCH = datetime.fromtimestamp(0, UTC)
 BUDGET = retry.INFRASTRUCTURE_BUDGET
@@ -36,15 +38,17 @@ class World:
         self.now = EPOCH
         self.runs: dict[str, Run] = {}
         self.pods: dict[str, Pod] = {}
+        self.pages: dict[str, dict[str, Any]] = {}
         self.refused: frozenset[str] = frozenset()
 
 
 class Ledger:
-    """One run and its Pods."""
+    """One run with its Pods, slots and pages."""
 
     def __init__(self, *, stripped: bool) -> None:
         """`stripped` says that somebody took finalizers away, which the promises exclude."""
         self.world = World()
+        self._slots: dict[str, Slot] = {}
         self.goals: Counter[str] = Counter()
         self._checker = Checker(self.goals, stripped=stripped)
         api: Any = self.world
@@ -59,24 +63,36 @@ class Ledger:
         self.world.revision = entry.version
         self.world.now = entry.at or self.world.now
         uid = entry.item.metadata.uid
-        if isinstance(entry.item, Run):
-            old_run = self.world.runs.get(uid)
-            if entry.removed:
-                if old_run is not None:
-                    del self.world.runs[uid]
-                    self._checker.run_changed(old_run, None)
-                return
-            self.world.runs[uid] = run = shared(old_run, entry.item)
-            self._created(old_run, run)
-            return
-        old_pod = self.world.pods.get(uid)
-        if entry.removed:
-            self.world.pods.pop(uid, None)
-            if old_pod is None:
-                return
-        else:
-            self.world.pods[uid] = entry.item
-        self._checker.pod_changed(old_pod, None if entry.removed else entry.item)
+        if isinstance(entry.item, Page):
+            self.world.pages[entry.item.metadata.name] = msgspec.json.decode(entry.item.data[names.PAGE])
+        elif isinstance(entry.item, Slot):
+            self._slot(uid, None if entry.removed else entry.item)
+        elif isinstance(entry.item, Pod):
+            self._pod(uid, None if entry.removed else entry.item)
+        elif isinstance(entry.item, Run):
+            self._run(uid, None if entry.removed else entry.item)
+
+    def _run(self, uid: str, new: Run | None) -> None:
+        old = self.world.runs.pop(uid, None)
+        if new is not None:
+            self.world.runs[uid] = new = shared(old, new)
+            self._created(old, new)
+        elif old is not None:
+            self._checker.run_changed(old, None)
+
+    def _pod(self, uid: str, new: Pod | None) -> None:
+        old = self.world.pods.pop(uid, None)
+        if new is not None:
+            self.world.pods[uid] = new
+        if old or new:
+            self._checker.pod_changed(old, new)
+
+    def _slot(self, uid: str, new: Slot | None) -> None:
+        old = self._slots.pop(uid, None)
+        if new is not None:
+            self._slots[uid] = new
+        if old or new:
+            self._checker.slots.changed(old, new)
 
     def _created(self, old: Run | None, new: Run) -> None:
         if old is None and new.status.workflow_spec is not None:

@@ -15,7 +15,8 @@ from tests.cluster.images import BUSYBOX_IMAGE
 
 from . import shapes
 from .arena import Arena, Result, for_seconds
-from .checker import Breach, Word
+from .checker import Word
+from .history import Breach
 from .lab import Lab
 
 PATIENCE = 180.0
@@ -106,7 +107,9 @@ async def strippers(lab: Lab, seed: int, seconds: float = 30, runs: int = 10) ->
 async def _harassed(lab: Lab, name: str, seed: int, seconds: float, runs: int, *, strips: bool) -> Result:
     async with Arena(lab, name, seed) as arena:
         await arena.operate()
-        shaped = [shapes.hardy(f"r{number}", pause=1) for number in range(runs)]
+        await arena.traffic.start()
+        kinds = (shapes.hardy, shapes.hardy_fan)
+        shaped = [kinds[number % 2](f"r{number}", pause=1) for number in range(runs)]
         coming = asyncio.create_task(arena.create(shaped, every=seconds / runs))
         user = User(arena, strips=strips)
         await for_seconds(seconds, lambda: arena.chance.uniform(0.1, 0.8), user.act)

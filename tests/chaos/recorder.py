@@ -1,4 +1,4 @@
-"""Records every revision of a namespace's runs and Pods from the real API server.
+"""Records every revision of a namespace's runs, and of all that belongs to them, from the real API server.
 
 A watch tells of every revision. After an API server restart its cache begins anew and answers 410 to an older version;
 then the revisions in between are read one by one: a LIST at exactly that version shows the state there. Only when etcd
@@ -17,14 +17,15 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from adze.core.model import API_VERSION, Run
-from adze.core.names import RUN_UID
+from adze.core.model import API_VERSION, Event, Run, Workflow
+from adze.core.names import RUN_UID, SLOTS
 from adze.core.pods import Pod
+from adze.core.slots import Slot
 from adze.shell.cluster import ApiError, Cluster, Status, resource
 
-from .history import Entry, History
+from .history import Entry, History, Page, Started
 
-T = TypeVar("T", Run, Pod)
+T = TypeVar("T", Run, Pod, Slot, Page, Workflow, Event)
 
 RETRY = 0.3
 AT_ONCE = 8
@@ -67,8 +68,16 @@ class Recorder:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         sys.setrecursionlimit(max(sys.getrecursionlimit(), DEEP))
         self._cluster = cluster
-        self._runs = _Kind(Run, resource(API_VERSION, namespace, "workflowruns"), "")
+        self._runs: _Kind[Run] = _Kind(Started, resource(API_VERSION, namespace, "workflowruns"), "")
         self._pods = _Kind(Pod, resource("v1", namespace, "pods"), RUN_UID)
+        self._slots = _Kind(Slot, resource("coordination.k8s.io/v1", namespace, "leases"), SLOTS)
+        self._workflows = _Kind(Workflow, resource(API_VERSION, namespace, "workflows"), "")
+        self._events = _Kind(Event, resource(API_VERSION, namespace, "workflowevents"), "")
+        pages = _Kind(Page, resource("v1", namespace, "configmaps"), RUN_UID)
+        self._kinds: tuple[_Kind[Any], ...] = (
+            *(self._runs, self._pods, self._slots),
+            *(self._workflows, self._events, pages),
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self.gaps: list[str] = []
         self.catch_ups = 0
@@ -85,14 +94,28 @@ class Recorder:
         return self._pods.items
 
     @property
+    def slots(self) -> dict[str, Slot]:
+        """The slots that are taken now, by UID of their Leases."""
+        return self._slots.items
+
+    @property
+    def workflows(self) -> dict[str, Workflow]:
+        """The Workflows as they are now, by UID."""
+        return self._workflows.items
+
+    @property
+    def events(self) -> dict[str, Event]:
+        """The WorkflowEvents as they are now, by UID."""
+        return self._events.items
+
+    @property
     def revisions(self) -> int:
         """How many revisions were recorded."""
-        return len(self._runs.entries) + len(self._pods.entries)
+        return sum(len(kind.entries) for kind in self._kinds)
 
     async def start(self) -> None:
         """Record what is there, and follow what comes."""
-        kinds: tuple[_Kind[Any], ...] = (self._runs, self._pods)
-        for kind in kinds:
+        for kind in self._kinds:
             version, items = await self._list(kind)
             self._difference(kind, version, items)
             self._tasks.append(asyncio.create_task(self._follow(kind)))
@@ -105,8 +128,7 @@ class Recorder:
 
     async def complete(self, patience: float = 20) -> None:
         """Wait until all that the API server shows now is recorded; if that doesn't come about, it's a gap."""
-        kinds: tuple[_Kind[Any], ...] = (self._runs, self._pods)
-        for kind in kinds:
+        for kind in self._kinds:
             _, items = await self._list(kind)
             wanted = {uid: int(item.metadata.resource_version) for uid, item in items.items()}
             with suppress(TimeoutError):
@@ -125,8 +147,8 @@ class Recorder:
 
     def history(self) -> History:
         """What was recorded so far, in order."""
-        entries = sorted(self._runs.entries + self._pods.entries, key=lambda entry: entry.version)
-        return History(entries, list(self.gaps))
+        entries = [entry for kind in self._kinds for entry in kind.entries]
+        return History(sorted(entries, key=lambda entry: entry.version), list(self.gaps))
 
     def last(self, count: int = 6) -> list[Entry]:
         """The newest entries."""
@@ -214,19 +236,10 @@ class Recorder:
         if version is not None:
             params |= {"resourceVersion": str(version), "resourceVersionMatch": "Exact"}
         answer = await self._cluster.call("GET", kind.path, **params)
-        page = msgspec.json.decode(answer, type=_page(kind.type))
+        page: _Page[T] = msgspec.json.decode(answer, type=_Page[kind.type])  # type: ignore[name-defined]
         return int(page.metadata.resource_version), {item.metadata.uid: item for item in page.items}
 
 
-class _RunPage(msgspec.Struct):
+class _Page(msgspec.Struct, Generic[T]):
     metadata: _Meta
-    items: list[Run] = []
-
-
-class _PodPage(msgspec.Struct):
-    metadata: _Meta
-    items: list[Pod] = []
-
-
-def _page(kind: type[Any]) -> type[Any]:
-    return _RunPage if kind is Run else _PodPage
+    items: list[T] = []

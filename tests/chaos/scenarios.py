@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from . import crash, havoc, people, rights, shapes, storms
+from . import burst, crash, havoc, people, rights, shapes, storms, traffic
 from .arena import Result
 from .lab import Lab
 
@@ -19,6 +19,16 @@ async def crash_diamond(lab: Lab, seed: int) -> Result:
 async def crash_pair(lab: Lab, seed: int) -> Result:
     """Crash before and after every write of two steps with one retry."""
     return await crash.every_write(lab, shapes.pair, seed)
+
+
+async def crash_fan(lab: Lab, seed: int) -> Result:
+    """Crash before and after every write of a fan-out whose run and items hold keys."""
+    return await crash.every_write(lab, shapes.queued_fan, seed)
+
+
+async def crash_event(lab: Lab, seed: int) -> Result:
+    """Crash before and after every write of an event that starts a run."""
+    return await crash.every_write(lab, lambda name: traffic.event(name, of=name), seed, workflows=[traffic.ALL])
 
 
 async def no_cas(lab: Lab, seed: int) -> Result:
@@ -37,8 +47,23 @@ cluster.Cluster.call = broken
 """
 """An operator that overwrites what another has written."""
 
+
+async def no_names(lab: Lab, seed: int) -> Result:
+    """A burst for an operator whose runs of events have new names each time. This MUST be Broken too."""
+    return await burst.burst(lab, seed, events=400, prelude=NO_NAMES)
+
+
+NO_NAMES = """
+import uuid
+from adze.core import names
+names.event_run = lambda *_: f"any-{uuid.uuid4().hex[:12]}"
+"""
+"""An operator that doesn't find a run that another has started."""
+
 ALL: dict[str, Scenario] = {
     "crash": crash_diamond,
+    "crash-fan": crash_fan,
+    "crash-event": crash_event,
     "two": havoc.two_operators,
     "lease": havoc.lease,
     "kills": havoc.kills,
@@ -61,5 +86,5 @@ ALL: dict[str, Scenario] = {
     "dropped": storms.dropped,
 }
 """The order of a full run."""
-OTHERS: dict[str, Scenario] = {"crash-pair": crash_pair, "no-cas": no_cas}
+OTHERS: dict[str, Scenario] = {"crash-pair": crash_pair, "no-cas": no_cas, "no-names": no_names, "burst": burst.burst}
 """Run by name only."""

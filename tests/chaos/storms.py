@@ -9,8 +9,9 @@ from adze.shell.cluster import resource
 
 from . import faults, shapes
 from .arena import Arena, Result, proxied
-from .checker import Breach, Word
+from .checker import Word
 from .faults import Do, Fault
+from .history import Breach
 from .lab import Lab
 from .proxy import Proxy
 
@@ -27,7 +28,8 @@ async def _storm(
     async with Arena(lab, name, seed) as arena, Proxy(lab.credentials, seed) as proxy:
         await arena.operate(via=proxied(arena, [proxy]))
         proxy.faults = list(storm)
-        await arena.create([shapes.diamond(f"r{number}", pause=0.5) for number in range(runs)], every=seconds / runs)
+        await arena.traffic.start()
+        await arena.create(shapes.several(runs, pause=0.5), every=seconds / runs)
         proxy.faults = []
         arena.over()
         arena.faults = proxy.injected
@@ -114,7 +116,8 @@ async def stale(lab: Lab, seed: int) -> Result:
     """The operator is killed again and again, and starts each time with lists of long ago (time travel)."""
     async with Arena(lab, "stale", seed) as arena, Proxy(lab.credentials, seed) as proxy:
         await arena.operate(via=proxied(arena, [proxy]))
-        await arena.create([shapes.diamond(f"r{number}", pause=1) for number in range(5)])
+        await arena.traffic.start()
+        await arena.create(shapes.several(5, pause=1))
         for age in (1.0, 2.0, 3.0):
             old = await _version(lab, arena)
             await asyncio.sleep(age)
@@ -137,7 +140,8 @@ async def no_way(lab: Lab, seed: int, seconds: float = 30) -> Result:
     """The API server can't be reached from the operator at all for a while; then it must go on by itself."""
     async with Arena(lab, "no-way", seed) as arena, Proxy(lab.credentials, seed) as proxy:
         (operator,) = await arena.operate(via=proxied(arena, [proxy]))
-        await arena.create([shapes.diamond(f"r{number}", pause=1) for number in range(4)])
+        await arena.traffic.start()
+        await arena.create(shapes.several(4, pause=1))
         await asyncio.sleep(2)
         proxy.down = True
         proxy.cut()

@@ -1,128 +1,16 @@
 """The checker on histories made by hand: one that holds, and one for each predicate that breaks it."""
 
 from collections.abc import Callable
-from datetime import timedelta
-from typing import Any
 
-import msgspec
 import pytest
 
-from adze.core import names
-from adze.core import revision as revisions
-from adze.core.model import Attempt, Phase, Run, StepStatus
+from adze.core.model import Attempt, Phase, StepStatus
 from adze.core.pods import Pod
-from tests.builders import NOW, deleting, failed, opened, pod, released, run, running, step, succeeded, workflow
-from tests.chaos.checker import Verdict, Word, check
+from tests.builders import NOW, failed, opened, released, running
+from tests.chaos.checker import Word, check
 from tests.chaos.history import Entry, History
+from tests.chaos.story import Story, attempt, ended, replace
 from tests.cluster.audit import Event
-
-SPEC = workflow(
-    step("a", retries=1, backoff={"type": "Constant", "base": "60s"}),
-    step("b", parents=["a"]),
-)
-replace = msgspec.structs.replace
-
-
-class Story:
-    """A history as it is written; a second passes from revision to revision."""
-
-    def __init__(self) -> None:
-        self.version = 0
-        self.entries: list[Entry] = []
-        self.run: Run = run(SPEC, name="r")
-        self.pods: dict[str, Pod] = {}
-        self._add(self.run)
-        steps = (StepStatus(name="a"), StepStatus(name="b"))
-        plain = msgspec.to_builtins(SPEC)
-        self.status(Phase.RUNNING, *steps, workflow_spec=plain, revision=revisions.digest(SPEC))
-
-    def _add(self, item: Run | Pod, removed: bool = False) -> Run | Pod:
-        self.version += 1
-        item = replace(item, metadata=replace(item.metadata, resource_version=str(self.version)))
-        self.entries.append(Entry(self.version, item, removed, NOW + timedelta(seconds=self.version)))
-        return item
-
-    def wait(self, seconds: int) -> None:
-        """Time passes, and revisions of other objects."""
-        self.version += seconds
-
-    def status(self, phase: Phase, *steps: StepStatus, **fields: Any) -> None:
-        """The run's status is written: the given steps change."""
-        changed = {step.name: step for step in steps}
-        known = {step.name: step for step in self.run.status.steps}
-        status = replace(self.run.status, phase=phase, steps=tuple((known | changed).values()), **fields)
-        new = self._add(replace(self.run, status=status))
-        assert isinstance(new, Run)
-        self.run = new
-
-    def step(self, name: str, phase: Phase, *attempts: Attempt, run: Phase = Phase.RUNNING) -> None:
-        """A step's status is written."""
-        self.status(run, StepStatus(name=name, phase=phase, attempts=attempts))
-
-    def claim(self, name: str, number: int = 1, *earlier: Attempt) -> None:
-        """An attempt is claimed."""
-        self.step(name, Phase.PENDING, *earlier, attempt(name, number))
-
-    def close(self, name: str, number: int = 1, run: Phase = Phase.RUNNING) -> None:
-        """An attempt's success is recorded."""
-        self.step(name, Phase.SUCCEEDED, ended(name, number, 0), run=run)
-
-    def made(self, name: str, number: int = 1, uid: str = "") -> None:
-        """The Pod of an attempt is created."""
-        key = names.pod("r", self.run.metadata.uid, name, number)
-        new = pod(key)
-        labels = {**new.metadata.labels, names.STEP: name, names.ATTEMPT: str(number)}
-        metadata = replace(new.metadata, labels=labels, uid=uid or new.metadata.uid)
-        self._pod(key, replace(new, metadata=metadata))
-
-    def now(self, change: Callable[[Pod], Pod], name: str, number: int = 1) -> None:
-        """The Pod of an attempt changes."""
-        key = names.pod("r", self.run.metadata.uid, name, number)
-        self._pod(key, change(self.pods[key]))
-
-    def gone(self, name: str, number: int = 1) -> None:
-        """The Pod of an attempt is removed."""
-        key = names.pod("r", self.run.metadata.uid, name, number)
-        self._add(self.pods.pop(key), removed=True)
-
-    def delete(self) -> None:
-        """The run is being deleted."""
-        new = self._add(deleting(self.run))
-        assert isinstance(new, Run)
-        self.run = new
-
-    def _pod(self, key: str, new: Pod) -> None:
-        added = self._add(new)
-        assert isinstance(added, Pod)
-        self.pods[key] = added
-
-    def runs(self, name: str, number: int = 1, end: Callable[[Pod], Pod] = succeeded) -> None:
-        """A Pod's whole life, up to the end of its container."""
-        self.made(name, number)
-        for change in (opened, running, end):
-            self.now(change, name, number)
-
-    def whole(self, name: str, run: Phase = Phase.RUNNING) -> None:
-        """A step as it should be."""
-        self.claim(name)
-        self.runs(name)
-        self.close(name, run=run)
-        self.now(released, name)
-
-    def verdict(self, **options: Any) -> Verdict:
-        """What the checker says."""
-        return check(History(list(self.entries)), **options)
-
-
-def attempt(name: str, number: int = 1) -> Attempt:
-    """An open attempt."""
-    return Attempt(number=number, pod=names.pod("r", run(SPEC).metadata.uid, name, number))
-
-
-def ended(name: str, number: int, exit_code: int) -> Attempt:
-    """A closed attempt, as NOW."""
-    reason = "ExitCode" if exit_code else None
-    return replace(attempt(name, number), finish_time=NOW, exit_code=exit_code, reason=reason)
 
 
 def test_a_history_that_holds() -> None:

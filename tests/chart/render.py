@@ -29,7 +29,7 @@ OPERATOR: Rules = {
     ("adze.dev", "workflowevents/status", ("patch",)),
     ("adze.dev", "workflowwebhooks/status", ("patch",)),
     ("", "pods", ("create", "delete", "get", "list", "patch", "watch")),
-    ("", "configmaps", ("create", "get")),
+    ("", "configmaps", ("create", "delete", "get", "list")),
     ("batch", "jobs", ("create", "delete", "get", "list", "patch", "watch")),
     ("", "events", ("create",)),
     ("coordination.k8s.io", "leases", ("create", "delete", "get", "list", "patch", "update", "watch")),

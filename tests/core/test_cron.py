@@ -255,7 +255,7 @@ def test_a_run_that_is_there_already_is_its_ticks_however_late() -> None:
 
 def test_a_refused_run_keeps_its_tick() -> None:
     before = seen(minutely(missed="RunAll"))
-    refused = Refusal("exceeded quota", timedelta(seconds=5))
+    refused = Refusal("exceeded quota")
     after, started, record = look(before, at(1), refused=refused)
     assert len(started) == 1
     assert (entry(after).decided_time, entry(after).missed) == (NOON, 0)
@@ -269,7 +269,7 @@ def test_a_refused_run_keeps_its_tick() -> None:
 
 
 def test_a_name_that_is_another_s_makes_the_tick_a_missed_one() -> None:
-    after, _, record = look(seen(minutely()), at(1), refused=Refusal("there is another run of this name", None))
+    after, _, record = look(seen(minutely()), at(1), refused=Refusal("there is another run of this name", lasts=True))
     assert (entry(after).decided_time, entry(after).missed) == (at(1), 1)
     assert {notice.reason for notice in record.notices} == {"RunRefused", "TicksMissed"}
 

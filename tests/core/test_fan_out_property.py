@@ -1,6 +1,5 @@
 """Random fates of random items against a model of a few lines, written from the design and not from the code."""
 
-from dataclasses import dataclass
 from random import Random
 
 from hypothesis import given, settings
@@ -8,27 +7,9 @@ from hypothesis import strategies as st
 
 from adze.core.values import gathered
 from tests.builders import Drive, lost, step, workflow
+from tests.core.reference import Fate
 
 RETRIES = 1
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What the attempts of one item come to."""
-
-    ends: tuple[str, ...]
-
-    @property
-    def fails(self) -> bool:
-        """Whether it fails in the end, if all its attempts are made."""
-        failures = 0
-        for end in self.ends:
-            if end == "succeed":
-                return False
-            failures += end == "fail"
-            if failures > RETRIES:
-                return True
-        return False
 
 
 FATES = st.lists(
@@ -88,7 +69,7 @@ def test_a_for_each_step_ends_as_the_design_says(fates: list[Fate], window: int,
     )
     drive = Drive(spec, input={"list": list(range(len(fates)))}).until_quiet()
     play(drive, fates, window, random)
-    found, fail = drive.items("a"), {index for index, fate in enumerate(fates) if fate.fails}
+    found, fail = drive.items("a"), {index for index, fate in enumerate(fates) if fate.fails(RETRIES)}
     succeeded, failed, cancelled = map(indexes, (found.succeeded, found.failed, found.cancelled))
     assert succeeded | failed | cancelled == set(range(len(fates)))
     if go_on:

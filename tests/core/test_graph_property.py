@@ -1,6 +1,5 @@
-"""Any graph, any outcomes, any order of events: the run ends as a small model of the design says it must."""
+"""Any graph, any outcomes, any order of events: the run ends as a model of the design says (reference.py)."""
 
-from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -8,110 +7,106 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adze.core.model import Step
+from adze.core.values import gathered
 from tests.builders import Drive, deleting, disrupted, failed, lost, step, workflow
+from tests.core.reference import Fate, Plot, ending, items
 
-RETRIES = 2
-
-
-@dataclass(frozen=True)
-class Fate:
-    """What a step's attempts come to, whether its `when` is true, and its `runIf` if it has parents."""
-
-    ends: tuple[str, ...]
-    when: bool = True
-    run_if: str = "Succeeded"
-
-
-Graph = dict[str, tuple[str, ...]]
-
-
-def model(graph: Graph, fates: dict[str, Fate], alarm: bool, tidy: bool) -> tuple[dict[str, str], str]:
-    """Phases of the steps and of the run. Written from the design's sections 3 and 4, not from the code."""
-
-    def play(name: str) -> str:
-        if not fates[name].when:
-            return "Skipped"
-        failures = 0
-        for end in fates[name].ends:
-            if end == "succeed":
-                return "Succeeded"
-            failures += end == "fail"
-            if failures > RETRIES:
-                return "Failed"
-        return "Succeeded"
-
-    phases: dict[str, str] = {}
-    while len(phases) < len(graph):
-        for name, parents in graph.items():
-            met = [phases.get(parent) for parent in parents]
-            if name in phases or None in met:
-                continue
-            bad = "Failed" in met or "Cancelled" in met
-            skipped = bool(met) and set(met) == {"Skipped"}
-            instead = {
-                "Succeeded": "Cancelled" if bad else "Skipped" if skipped else None,
-                "AnySucceeded": None if "Succeeded" in met else "Cancelled" if bad else "Skipped",
-                "Failed": None if bad else "Skipped",
-                "Always": None,
-            }
-            phases[name] = (instead[fates[name].run_if] if met else None) or play(name)
-    if alarm and "Failed" in phases.values():
-        phases["alarm"] = play("alarm")
-    if tidy:
-        phases["tidy"] = play("tidy")
-    return phases, "Failed" if "Failed" in phases.values() else "Succeeded"
-
-
-FATE = st.builds(
-    Fate,
-    st.lists(st.sampled_from(["succeed", "fail", "lose"]), max_size=5).map(tuple),
-    st.integers(0, 4).map(bool),
-    st.sampled_from(["Succeeded", "Succeeded", "AnySucceeded", "Failed", "Always"]),
-)
+Case = tuple[dict[str, Plot], Plot | None, Plot | None]
+"""The graph, its onFailure step and its finally step."""
+FATE = st.lists(st.sampled_from(["succeed", "fail", "lose"]), max_size=5).map(tuple).map(Fate)
+RARELY = st.integers(0, 4).map(lambda number: number == 0)
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[Graph, dict[str, Fate], bool, bool]:
+def plots(draw: st.DrawFn, parents: tuple[str, ...] = ()) -> Plot:
+    policy = draw(st.sampled_from([None, None, "Fail", "Continue"]))
+    fates = draw(st.lists(FATE, max_size=4)) if policy else [draw(FATE)]
+    run_if = draw(st.sampled_from(["Succeeded", "Succeeded", "AnySucceeded", "Failed", "Always"]))
+    return Plot(tuple(fates), parents, not draw(RARELY), draw(st.integers(0, 2)), policy, run_if)
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> Case:
     names = [f"s{number}" for number in range(draw(st.integers(1, 6)))]
-    graph = {name: tuple(draw(st.sets(st.sampled_from(names[:at])))) if at else () for at, name in enumerate(names)}
-    graph = {name: graph[name] for name in draw(st.permutations(names))}
-    return graph, {name: draw(FATE) for name in (*names, "alarm", "tidy")}, draw(st.booleans()), draw(st.booleans())
+    graph = {
+        name: draw(plots(tuple(draw(st.sets(st.sampled_from(names[:at])))) if at else ()))
+        for at, name in enumerate(names)
+    }
+    handlers = (draw(st.none() | plots()), draw(st.none() | plots()))
+    return {name: graph[name] for name in draw(st.permutations(names))}, *handlers
 
 
-def drive_of(graph: Graph, fates: dict[str, Fate], alarm: bool, tidy: bool) -> Drive:
-    def one(name: str, parents: tuple[str, ...] = ()) -> Step:
-        when = None if fates[name].when else "1 > 2"
-        more = {"when": when} if when else {}
-        more |= {"run_if": fates[name].run_if} if parents else {}
-        return step(name, parents=list(parents), retries=RETRIES, **more)
+def drive_of(case: Case, window: int | None = None) -> Drive:
+    graph, alarm, tidy = case
 
-    extra: dict[str, Any] = ({"on_failure": one("alarm")} if alarm else {}) | (
-        {"finally_": [one("tidy")]} if tidy else {}
-    )
-    return Drive(workflow(*(one(name, parents) for name, parents in graph.items()), **extra))
+    def one(name: str, plot: Plot) -> Step:
+        fields: dict[str, Any] = {"parents": list(plot.parents), "retries": plot.retries}
+        fields |= {} if plot.when else {"when": "1 > 2"}
+        fields |= {"run_if": plot.run_if} if plot.parents else {}
+        if plot.policy:
+            fields |= {
+                "for_each": f"{[*range(len(plot.fates))]}",
+                "failure_policy": plot.policy,
+                "max_parallel": window,
+            }
+        return step(name, **{name: value for name, value in fields.items() if value is not None})
+
+    handlers: dict[str, Any] = {"on_failure": one("alarm", alarm)} if alarm else {}
+    handlers |= {"finally_": [one("tidy", tidy)]} if tidy else {}
+    return Drive(workflow(*(one(name, plot) for name, plot in graph.items()), **handlers))
 
 
-def check(drive: Drive, graph: Graph) -> None:
+def plots_of(case: Case) -> dict[str, Plot]:
+    graph, alarm, tidy = case
+    return graph | {name: plot for name, plot in (("alarm", alarm), ("tidy", tidy)) if plot}
+
+
+def fates_of(case: Case) -> dict[str, list[str]]:
+    """The ends still to come of each step and item, by name."""
+    return {
+        name if plot.policy is None else f"{name}[{index}]": list(fate.ends)
+        for name, plot in plots_of(case).items()
+        for index, fate in enumerate(plot.fates)
+    }
+
+
+def check(drive: Drive, case: Case) -> None:
     """What must hold at every moment (design, section 5)."""
-    for status in drive.run.status.steps:
-        if status.attempts:
-            phases = [drive.step(parent).phase for parent in graph.get(status.name, ())]
-            assert all(phase.final for phase in phases), f"{status.name} before its parents"
+    known = plots_of(case)
+    for part in drive.run.status.parts():
+        plot = known[part.name.partition("[")[0]]
+        if part.attempts:
+            phases = [drive.step(parent).phase for parent in plot.parents]
+            assert all(phase.final for phase in phases), f"{part.name} before its parents"
             happy = all(phase in ("Succeeded", "Skipped") for phase in phases)
-            assert happy or drive.run_if(status.name) != "Succeeded", f"{status.name} after a failed parent"
-        assert all(attempt.finish_time for attempt in status.attempts[:-1]), f"two open attempts of {status.name}"
-        assert sum(not attempt.infrastructure for attempt in status.attempts) <= RETRIES + 1
+            assert happy or plot.run_if != "Succeeded", f"{part.name} after a failed parent"
+        assert all(attempt.finish_time for attempt in part.attempts[:-1]), f"two open attempts of {part.name}"
+        if part.attempts and not part.attempts[-1].infrastructure:
+            assert part.attempts[-1].number - part.lost <= plot.retries + 1
     assert len(set(drive.created)) == len(drive.created)
 
 
+def check_items(drive: Drive, case: Case) -> None:
+    """Each item ended as the model says; where the first failure ends the step, perhaps it never started."""
+    for name, plot in plots_of(case).items():
+        status = next((step for step in drive.run.status.steps if step.name == name), None)
+        if not plot.policy or status is None or status.items is None:
+            continue
+        outputs = gathered(status.items, drive.pages)
+        fails = dict(items(plot))
+        ended = {index: "error" in output for index, output in enumerate(outputs)}
+        if plot.policy == "Continue" or status.phase == "Succeeded":
+            assert ended == fails
+        assert all(fails[index] is False for index, error in ended.items() if not error)
+
+
 @settings(max_examples=150)
-@given(cases(), st.randoms(use_true_random=False))
-def test_every_run_ends_as_the_design_says(case: tuple[Graph, dict[str, Fate], bool, bool], random: Random) -> None:
-    graph, fates, alarm, tidy = case
-    drive = drive_of(*case).until_quiet()
-    ends = {name: list(fate.ends) for name, fate in fates.items()}
-    for _ in range(200):
-        check(drive, graph)
+@given(cases(), st.none() | st.integers(1, 3), st.randoms(use_true_random=False))
+def test_every_run_ends_as_the_design_says(case: Case, window: int | None, random: Random) -> None:
+    drive = drive_of(case, window).until_quiet()
+    ends = fates_of(case)
+    for _ in range(400):
+        check(drive, case)
         if drive.phase.final:
             break
         if not drive.live:
@@ -121,30 +116,29 @@ def test_every_run_ends_as_the_design_says(case: tuple[Graph, dict[str, Fate], b
         end = ends[name].pop(0) if ends[name] else "succeed"
         loss = random.choice([lost, lambda one: deleting(failed(disrupted(one), 137))])
         drive.change(name, loss) if end == "lose" else getattr(drive, end)(name)
-    phases, phase = model(graph, fates, alarm, tidy)
+    phases, phase = ending(*case)
     assert drive.phases == phases
     assert drive.phase == phase
     assert drive.run.status.progress == f"{len(phases)}/{len(phases)}"
+    check_items(drive, case)
 
 
 @given(cases(), st.randoms(use_true_random=False), st.integers(0, 12), st.booleans())
-def test_a_run_that_is_cancelled_at_any_moment_ends(
-    case: tuple[Graph, dict[str, Fate], bool, bool], random: Random, moment: int, suspend: bool
-) -> None:
-    graph, _, _, tidy = case
-    drive = drive_of(*case).until_quiet()
+def test_a_run_that_is_cancelled_at_any_moment_ends(case: Case, random: Random, moment: int, suspend: bool) -> None:
+    tidy = case[2]
+    drive = drive_of(case).until_quiet()
     for _ in range(moment):
         if drive.live:
             name = random.choice(sorted(drive.live))
             getattr(drive, random.choice(["succeed", "fail", "start"]))(name)
-        check(drive, graph)
+        check(drive, case)
     drive.ask(cancel=True, suspend=suspend)
-    check(drive, graph)
+    check(drive, case)
     before = [name for name in drive.created if "-tidy-" not in name]
-    for _ in range(20):
+    for _ in range(40):
         if drive.live:
-            assert drive.live == {"tidy"}
-            drive.succeed("tidy")
+            assert all(name.partition("[")[0] == "tidy" for name in drive.live)
+            drive.succeed(min(drive.live))
         elif not drive.phase.final:
             drive.until_wake()
     assert drive.phase.final

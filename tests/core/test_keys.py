@@ -9,6 +9,7 @@ import pytest
 from adze.core import keys, names
 from adze.core.calls import CreateLease, Failure, Problem, ReadLease, ReadRun, ReplaceLease, WriteStatus
 from adze.core.model import Lease, Phase, Run
+from adze.core.protocol import Pass
 from tests.builders import NOW, run, seconds, step, workflow
 from tests.core.dialogue import CONFLICT, NOT_FOUND, UNKNOWN, Dialogue, after, reconcile
 
@@ -98,14 +99,12 @@ def test_a_key_is_free_once_its_holder_has_ended(holder: Any) -> None:
 
 def test_of_two_that_take_over_one_asks_again() -> None:
     talk = reconcile(keyed()).answer(EXISTS).answer(lease(OTHER)).answer(ended(OTHER)).answer(CONFLICT)
-    assert talk.result is not None
-    assert talk.result.wake == NOW + keys.AGAIN
+    assert talk.result == Pass(again=True)
 
 
 def test_a_holder_that_cannot_be_read_now_still_holds() -> None:
     talk = reconcile(keyed()).answer(EXISTS).answer(lease(OTHER)).answer(UNKNOWN)
-    assert talk.result is not None
-    assert talk.result.wake == NOW + keys.AGAIN
+    assert talk.result == Pass(again=True)
 
 
 def test_within_its_window_a_key_is_held_whatever_became_of_the_run() -> None:

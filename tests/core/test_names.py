@@ -1,6 +1,7 @@
 """Names that adze gives: deterministic, unique, and valid wherever Kubernetes takes them."""
 
 import re
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,3 +51,15 @@ def test_a_label_value_is_valid_and_short_values_stay_as_they_are(value: str) ->
 def test_a_digest_knows_where_its_parts_begin() -> None:
     assert names.digest("a", "bc") != names.digest("ab", "c")
     assert len(names.digest("a", length=8)) == 8
+
+
+def test_names_are_the_same_from_version_to_version() -> None:
+    """What one version has named is found by the next under that name, or done a second time."""
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert names.pod("r", "u", "s", 1) == "r-s-1-51b40044e7"
+    assert names.pod("r", "u", "s", 1, 7) == "r-s-7-1-33ac55e6c1"
+    assert names.page("r", "u", "s", '{"0":{"n":1}}') == "r-s-ee07fd11af"
+    assert names.tick_run("w", "@daily", "UTC", noon) == "w-20260301-120000-c2eee8"
+    assert names.event("/s", "1") == "event-bd43ee76e850b171b4b8c3352ce6b20b"
+    assert names.event_run("w", "/s", "1") == "w-b64c68c6622497cebaa2"
+    assert names.key_lease("w", "k") == "adze-key-f55a3cce4cd2b8619dbab4cbc4cdee70"

@@ -85,6 +85,14 @@ def test_a_page_that_can_not_be_read_now_is_read_later() -> None:
     assert dialogue.result.again
 
 
+def test_a_claimed_attempt_whose_pages_were_deleted_fails() -> None:
+    dialogue = reconcile(waiting()[0]).answer(NOT_FOUND, NOT_FOUND)
+    assert dialogue.kinds == ["ListPods"]
+    status = dialogue.answer({}).call(WriteStatus).status.steps[1]
+    assert (status.phase, status.reason) == ("Failed", "PodRejected")
+    assert "a ConfigMap with outputs of the step's items was deleted" in (status.message or "")
+
+
 def test_a_plan_reads_pages_too() -> None:
     run, pages = waiting()
     steps = [

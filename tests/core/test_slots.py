@@ -61,10 +61,14 @@ def test_a_key_is_a_text_of_literals_and_expressions() -> None:
         ("${input.list}", "gives ['a'], which is no text"),
         ("${input.flag}", "gives True, which is no text"),
         ("${input.missing}", "missing"),
+        ("${input.cut}", "key ${input.cut} gives a text with a NUL character"),
+        ("${input.deep.list[0]}-x", "gives a text with a NUL character"),
+        ("a\0b", "gives a text with a NUL character"),
     ],
 )
 def test_a_key_that_is_no_text_of_1_to_253_characters_is_refused(key: str, words: str) -> None:
     data = {"empty": "", "long": "x" * 254, "number": 7, "none": None, "list": ["a"], "flag": True}
+    data |= {"cut": "a\0b", "deep": {"list": ["a\0c"]}}
     with pytest.raises(InvalidKey) as refused:
         need(entry(key), **data)
     assert words in str(refused.value)
@@ -131,7 +135,7 @@ def test_keys_that_take_turns_are_one_group() -> None:
     assert (one.group, one.key, other.key) == (other.group, "a", "b")
 
 
-@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=253))
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0\ufdd0"), min_size=1, max_size=253))
 def test_any_key_gives_a_name_and_a_label_that_kubernetes_takes(text: str) -> None:
     group = need(entry("${input.k}"), k=text).group
     assert len(group) <= 43

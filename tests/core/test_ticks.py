@@ -79,12 +79,12 @@ def test_another_s_run_under_the_name_is_left_alone() -> None:
 
 def test_a_create_without_an_answer_is_repeated_soon() -> None:
     talk = look(seen(minutely()), at(1)).answer(UNKNOWN)
-    assert talk.result == ticks.Look(at(1) + ticks.AGAIN), "nothing is written, nothing said"
+    assert talk.result == ticks.Look(again=True), "nothing is written, nothing said"
 
 
 def test_a_run_that_vanished_meanwhile_is_created_again() -> None:
     talk = look(seen(minutely()), at(1)).answer(EXISTS).answer(NOT_FOUND)
-    assert talk.result == ticks.Look(at(1) + ticks.AGAIN)
+    assert talk.result == ticks.Look(again=True)
 
 
 def test_a_refused_create_is_told_and_repeated() -> None:
@@ -101,7 +101,7 @@ def test_after_a_conflict_the_workflow_is_read_and_looked_at_again() -> None:
     assert talk.answer(seen(minutely())).result == ticks.Look(at(1))
     talk = look(seen(minutely()), at(1))
     talk.answer(created(talk)).answer(UNKNOWN).answer(Problem(Failure.UNKNOWN))
-    assert talk.result == ticks.Look(at(1) + ticks.AGAIN)
+    assert talk.result == ticks.Look(again=True)
 
 
 def test_a_status_that_the_api_server_refuses_is_not_sent_without_a_pause() -> None:

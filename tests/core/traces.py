@@ -7,24 +7,31 @@ over a file: after a release, what is in it lies in somebody's cluster. Before, 
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from adze import __version__
-from adze.core.model import Run, WorkflowSpec
+from adze.core import names
+from adze.core.model import CronStatus, Run, TickRun, Workflow, WorkflowSpec
 from adze.core.pods import Pod
-from tests.builders import Drive, step, workflow
+from adze.core.slots import Slot
+from tests.builders import NOW, UID, run, seconds, step, stored, workflow
+from tests.core.keeper import Keeper
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-class Snapshot(msgspec.Struct):
-    """What the API server held: a run and its Pods."""
+class Snapshot(msgspec.Struct, omit_defaults=True):
+    """What the API server held: a run with its Pods, pages and slots, and its Workflow."""
 
     what: str
     now: datetime
     run: Run
     pods: dict[str, Pod]
+    pages: dict[str, Any] = {}
+    slots: tuple[Slot, ...] = ()
+    workflow: Workflow | None = None
 
 
 DIAMOND = workflow(
@@ -44,7 +51,7 @@ GUARDED = workflow(
 )
 
 
-def _diamond(drive: Drive) -> Iterator[str]:
+def _diamond(drive: Keeper) -> Iterator[str]:
     yield "claimed"
     drive.start("a")
     yield "starting"
@@ -62,7 +69,7 @@ def _diamond(drive: Drive) -> Iterator[str]:
     yield "succeeded"
 
 
-def _guarded(drive: Drive) -> Iterator[str]:
+def _guarded(drive: Keeper) -> Iterator[str]:
     drive.fail("a", exit_code=64, message="usage")
     yield "onFailure"
     drive.succeed("alarm")
@@ -73,33 +80,137 @@ def _guarded(drive: Drive) -> Iterator[str]:
     yield "failed"
 
 
-def _cancelled(drive: Drive) -> Iterator[str]:
+def _cancelled(drive: Keeper) -> Iterator[str]:
     drive.node_answers = False
     drive.start("a").pass_time(5)
     drive.ask(cancel=True)
     yield "its Pod terminates"
 
 
-def _suspended(drive: Drive) -> Iterator[str]:
+def _suspended(drive: Keeper) -> Iterator[str]:
     drive.ask(suspend=True)
     drive.succeed("a", output={"n": 1})
     yield "suspended"
 
 
-SCENARIOS: dict[str, tuple[Callable[[Drive], Iterator[str]], WorkflowSpec]] = {
-    "diamond": (_diamond, DIAMOND),
-    "guarded": (_guarded, GUARDED),
-    "cancelled": (_cancelled, GUARDED),
-    "suspended": (_suspended, DIAMOND),
+FAN = workflow(
+    step("fetch", for_each="input.urls", retries=1, max_parallel=2, failure_policy="Continue", args=["${item}"]),
+    step("join", parents=["fetch"], env=[{"name": "ALL", "value": "${steps.fetch.output}"}]),
+)
+KEYED = workflow(
+    step("a", retries=1, concurrency=[{"key": "api", "maxRuns": 2}]),
+    step("b", parents=["a"], for_each="[1, 2]", concurrency=[{"key": "item-${item}", "maxRuns": 1}]),
+    concurrency=[{"key": "${input.user}", "maxRuns": 1}, {"maxRuns": 5, "scope": "Namespace"}],
+)
+PLAIN = workflow(step("a"))
+
+
+def _fan(drive: Keeper) -> Iterator[str]:
+    yield "two items claimed"
+    drive.succeed("fetch[1]", output={"n": 1})
+    yield "an item folded, the third claimed"
+    drive.fail("fetch[0]")
+    yield "an item in backoff"
+    drive.succeed("fetch[2]").until_wake()
+    yield "its second attempt"
+    drive.fail("fetch[0]", exit_code=3)
+    yield "a failed item left behind"
+    drive.succeed("fetch[3]")
+    yield "the fan-in"
+
+
+def _keyed(drive: Keeper) -> Iterator[str]:
+    yield "queued"
+    drive.admit()
+    yield "admitted, a step claimed"
+    drive.fail("a")
+    yield "backoff, the step's slot given back"
+    drive.admits = False
+    drive.until_wake()
+    yield "the second attempt queues"
+    drive.admit().succeed("a")
+    yield "items with slots"
+    drive.succeed("b[0]")
+    yield "one of them left"
+
+
+def _waiting(drive: Keeper) -> Iterator[str]:
+    yield "not yet"
+    drive.until_wake()
+    yield "begun"
+
+
+def _begun(drive: Keeper) -> Iterator[str]:
+    yield "begun"
+
+
+def _tick() -> Keeper:
+    """The run of a tick, recorded as such."""
+    schedule = "0 12 * * *"
+    name = names.tick_run("nightly", schedule, "UTC", NOW)
+    marks = {names.SCHEDULE: schedule, names.TIME_ZONE: "UTC", names.SCHEDULED_TIME: names.moment(NOW)}
+    status = CronStatus(
+        schedule=schedule, time_zone="UTC", decided_time=NOW, runs=(TickRun(name=name, uid=UID, time=NOW),)
+    )
+    return _of_workflow("nightly", name, marks, (status,), trigger="cron")
+
+
+def _event() -> Keeper:
+    """The run of an event."""
+    name = names.event_run("welcome", "/shop", "4711")
+    marks = {names.EVENT_SOURCE: "/shop", names.EVENT_ID: "4711"}
+    return _of_workflow("welcome", name, marks, trigger="event", event="user-created")
+
+
+def _of_workflow(
+    workflow: str, name: str, marks: dict[str, str], cron: tuple[CronStatus, ...] = (), **labels: str
+) -> Keeper:
+    new = run(workflow, name=name)
+    metadata = {
+        **msgspec.to_builtins(new.metadata),
+        "annotations": marks,
+        "labels": {f"{names.GROUP}/{label}": value for label, value in labels.items()},
+    }
+    known = stored(PLAIN, workflow)
+    known = msgspec.structs.replace(known, status=msgspec.structs.replace(known.status, cron=cron))
+    return Keeper(msgspec.convert({**msgspec.to_builtins(new), "metadata": metadata}, Run), known)
+
+
+def _with_key() -> Keeper:
+    """A run that has taken its idempotency key and waits for its moment."""
+    new = run(PLAIN, run_at=NOW + seconds(60), idempotency_key="order-7")
+    return Keeper(msgspec.structs.replace(new, status=msgspec.structs.replace(new.status, key_time=NOW)))
+
+
+Scenario = tuple[Callable[[Keeper], Iterator[str]], Callable[[], Keeper]]
+
+
+def _of(spec: WorkflowSpec, **fields: Any) -> Callable[[], Keeper]:
+    return lambda: Keeper(run(spec, **fields))
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "diamond": (_diamond, _of(DIAMOND)),
+    "guarded": (_guarded, _of(GUARDED)),
+    "cancelled": (_cancelled, _of(GUARDED)),
+    "suspended": (_suspended, _of(DIAMOND)),
+    "fan": (_fan, _of(FAN, input={"urls": ["u", "v", "w", "x"]})),
+    "keyed": (_keyed, lambda: Keeper(run(KEYED, input={"user": "ada"}), admits=False)),
+    "scheduled": (_waiting, _with_key),
+    "tick": (_begun, _tick),
+    "event": (_begun, _event),
 }
 
 
 def record() -> Iterator[Snapshot]:
     """The snapshots of all scenarios."""
-    for name, (scenario, spec) in SCENARIOS.items():
-        drive = Drive(spec).until_quiet()
+    for name, (scenario, start) in SCENARIOS.items():
+        drive = start()
+        drive.until_quiet()
         for moment in scenario(drive):
-            yield Snapshot(f"{name}: {moment}", drive.now, drive.run, dict(drive.pods))
+            what = f"{name}: {moment}"
+            objects = (dict(drive.pods), dict(drive.pages), tuple(drive.slots), drive.workflow)
+            yield Snapshot(what, drive.now, drive.run, *objects)
 
 
 def read(file: Path) -> Iterator[Snapshot]:

@@ -35,10 +35,19 @@ NOT_REASONS = frozenset(
     {
         *("Approved", "Complete", "Job", "Never", "Pod", "RuntimeDefault"),
         *("Constant", "Linear", "Exponential", "Skipped", "Always", "AnySucceeded", "True", "False", "Unknown"),
-        *("Skip", "RunLatest", "RunAll", "Cron", "Direct", "Event"),
+        *("Skip", "RunLatest", "RunAll", "Cron", "Direct", "Event", "Rerun"),
         *("Ready", "Reconciling", "Stalled", "Processed", "Normal", "Warning", "Workflow", "WorkflowRun", "UTC"),
         *("Background", "DELETE", "GET", "PATCH", "POST", "PUT"),
-        *("Queue", "RoundRobin", "CancelInProgress", "CancelNewest", "KeepNewestQueued", "Lease", "PodsLeft"),
+        *(
+            "Queue",
+            "RoundRobin",
+            "CancelInProgress",
+            "CancelNewest",
+            "KeepNewestQueued",
+            "ConfigMap",
+            "Lease",
+            "PodsLeft",
+        ),
         *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
         *("ContainerCreating", "PodInitializing", "ContainerStatusUnknown", "ErrImagePull"),
         *("DisruptionTarget", "PodScheduled", "Continue", "Fail", "Part"),
@@ -135,6 +144,8 @@ def test_each_yaml_block_can_be_applied(block: str) -> None:
         if document["kind"] != "WorkflowRun":
             continue
         run = msgspec.convert(document, Run)
+        if run.spec.rerun_of:
+            continue
         schema = compile_workflow(run.spec.workflow_spec).input if run.spec.workflow_spec else None
         if run.spec.workflow:
             schema = inputs[run.spec.workflow]

@@ -12,6 +12,7 @@ from tests.installation import ROOT
 
 RUNS = sorted((ROOT / "examples").glob("*/run*.yaml"))
 RIVALS = sorted((ROOT / "examples").glob("*/rivals.yaml"))
+RERUNS = sorted((ROOT / "examples").glob("*/rerun*.yaml"))
 EVENTS = sorted((ROOT / "examples").glob("*/event*.yaml"))
 
 
@@ -35,6 +36,17 @@ def test_rivals_end_as_their_strategy_says(kube: Kube, path: Path) -> None:
     expected = yaml.safe_load((path.parent / "expect-rivals.yaml").read_text())
     found = {name: matches(end, kube.ended(name, timeout=120)) for name, end in expected.items()}
     assert {name: differences for name, differences in found.items() if differences} == {}
+
+
+@pytest.mark.parametrize("path", RERUNS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_an_example_is_repeated_as_its_readme_says(kube: Kube, path: Path) -> None:
+    kube.must("apply", "-f", str(path.parent / "workflow.yaml"))
+    kube.must("apply", "-f", str(path.parent / "run.yaml"))
+    again = yaml.safe_load(path.read_text())
+    kube.ended(again["spec"]["rerunOf"]["run"], timeout=120)
+    kube.must("apply", "-f", str(path))
+    expected = yaml.safe_load((path.parent / f"expect-{path.name}").read_text())
+    assert matches(expected, kube.ended(again["metadata"]["name"], timeout=120)) == []
 
 
 @pytest.mark.parametrize("path", EVENTS, ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/*/workflow.yaml"))
 WORKFLOWS = sorted(ROOT.glob("examples/*/workflow*.yaml"))
 RUNS = sorted(ROOT.glob("examples/*/run*.yaml"))
+RERUNS = sorted(ROOT.glob("examples/*/rerun*.yaml"))
 EVENTS = sorted(ROOT.glob("examples/*/event*.yaml"))
 RIVALS = sorted(ROOT.glob("examples/*/rivals.yaml"))
 WEBHOOKS = sorted(ROOT.glob("examples/*/webhook*.yaml"))
@@ -84,12 +85,13 @@ def test_they_are_all_there() -> None:
         "13-approval",
         "20-word-count",
         "21-scrape-fan-out",
+        "22-rerun",
         "30-strategies",
     ]
     assert {path.parent for path in (*RUNS, *EVENTS)} == set(EXAMPLES)
 
 
-@pytest.mark.parametrize("path", [*WORKFLOWS, *RUNS, *EVENTS, *WEBHOOKS], ids=label)
+@pytest.mark.parametrize("path", [*WORKFLOWS, *RUNS, *RERUNS, *EVENTS, *WEBHOOKS], ids=label)
 def test_manifest_is_valid(path: Path) -> None:
     document = load(path)
     assert document["apiVersion"] == "adze.dev/v1alpha1"
@@ -127,10 +129,18 @@ def walkable(run: Path) -> bool:
 def test_run_ends_as_expected(run: Path, tmp_path: Path) -> None:
     workflow = parse(run.with_name("workflow.yaml"))
     expected = expectation(run)
-    status = walk(workflow, parse(run), tmp_path)
-    assert matches(expected, status) == []
+    assert matches(expected, msgspec.to_builtins(walk(workflow, parse(run), tmp_path).status)) == []
     if expected.get("reason") != "InvalidInput":
         assert set(expected["steps"]) >= {step.name for step in workflow.spec.steps}, "each step has an expected end"
+
+
+@pytest.mark.parametrize("path", RERUNS, ids=label)
+def test_rerun_ends_as_expected(path: Path, tmp_path: Path) -> None:
+    workflow = parse(path.with_name("workflow.yaml"))
+    source = walk(workflow, parse(path.with_name("run.yaml")), tmp_path)
+    ended = walk(workflow, parse(path), tmp_path, source)
+    expected = load(path.with_name(f"expect-{path.name}"))
+    assert matches(expected, msgspec.to_builtins(ended.status)) == []
 
 
 @pytest.mark.parametrize("path", EVENTS, ids=label)
@@ -139,8 +149,9 @@ def test_event_starts_a_run_that_ends_as_expected(path: Path, tmp_path: Path) ->
     subscriber = msgspec.convert(load(path.with_name("workflow.yaml")), Subscriber)
     (firing,) = events.firings(parse(path), [subscriber])
     assert isinstance(firing, Firing)
-    status = walk(workflow, msgspec.convert(firing.manifest, Run), tmp_path)
-    assert matches(load(path.with_name(path.name.replace("event", "expect", 1))), status) == []
+    ended = walk(workflow, msgspec.convert(firing.manifest, Run), tmp_path)
+    expected = load(path.with_name(path.name.replace("event", "expect", 1)))
+    assert matches(expected, msgspec.to_builtins(ended.status)) == []
 
 
 @pytest.mark.parametrize("path", WEBHOOKS, ids=label)
@@ -164,6 +175,7 @@ def test_readme_names_every_file(folder: Path) -> None:
         *folder.glob("workflow*.yaml"),
         *folder.glob("run*.yaml"),
         *folder.glob("rivals.yaml"),
+        *folder.glob("rerun*.yaml"),
         *folder.glob("event*.yaml"),
         *folder.glob("webhook*.yaml"),
     }

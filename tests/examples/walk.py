@@ -19,11 +19,12 @@ from adze.core.policy import Policy
 POLICY = Policy()
 
 
-def walk(workflow: Workflow, run: Run, folder: Path) -> dict[str, Any]:
-    """The status with which the run ends; `folder` takes the files of its Pods."""
+def walk(workflow: Workflow, run: Run, folder: Path, source: Run | None = None) -> Run:
+    """The run at its end; `folder` takes the files of its Pods. `source` is the run that it repeats."""
     now = datetime(2026, 3, 5, 12, tzinfo=UTC)
-    run = replace(run, metadata=replace(run.metadata, namespace="default", uid="u-1", creation_timestamp=now))
-    begun = planner.begin(run, workflow, now)
+    uid = f"uid-{run.metadata.name}"
+    run = replace(run, metadata=replace(run.metadata, namespace="default", uid=uid, creation_timestamp=now))
+    begun = planner.begin(run, workflow, now, source)
     assert begun.status
     run = replace(run, status=begun.status)
     pods: dict[str, Pod] = {}
@@ -38,8 +39,7 @@ def walk(workflow: Workflow, run: Run, folder: Path) -> dict[str, Any]:
         pods |= {name: execute(manifest, folder / name) for name, manifest in plan.manifests.items()}
         if not plan.manifests and plan.wake and all(want.running for want in plan.wants):
             now = max(now, plan.wake)
-    status: dict[str, Any] = msgspec.to_builtins(run.status)
-    return status
+    return run
 
 
 def execute(manifest: dict[str, Any], folder: Path) -> Pod:

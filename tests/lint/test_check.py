@@ -172,6 +172,29 @@ def test_other_kinds_are_left_alone(tmp_path: Path) -> None:
     assert [document.name for document in checked.others] == ["c"]
 
 
+CRON = HEAD + "  input: {type: object, required: [total]}\n" + '  "on":\n    cron:\n'
+SCHEDULES = {
+    "'61 * * * *'": "8:18: error: spec.on.cron[0].schedule: '61 * * * *': bad minute",
+    "'@daily', timeZone: Mars": "8:38: error: spec.on.cron[0].timeZone: 'Mars' is no time zone, such as UTC or "
+    "Europe/Berlin",
+    "'@daily', input: {m: 1}": '8:35: error: spec.on.cron[0].input: "total" is a required property',
+}
+
+
+@pytest.mark.parametrize(("schedule", "words"), SCHEDULES.items(), ids=SCHEDULES)
+def test_a_schedule_that_makes_no_sense_is_an_error(tmp_path: Path, schedule: str, words: str) -> None:
+    steps = "  steps:\n  - name: total\n" + SCRIPT
+    found = said(tmp_path, f"{CRON}    - {{schedule: {schedule}}}\n{steps}")
+    assert f"f.yaml:{words} [workflow]" in found
+
+
+def test_what_is_wrong_with_steps_hides_no_schedule(tmp_path: Path) -> None:
+    found = said(
+        tmp_path, f"{CRON}    - {{schedule: '61 * * * *'}}\n  steps:\n  - name: total\n    when: wat\n{SCRIPT}"
+    )
+    assert len(found) == 2
+
+
 def test_events_and_webhooks_are_checked_too(tmp_path: Path) -> None:
     workflow = HEAD + '  "on":\n    events:\n    - {name: a, filter: event.dta.x}\n  steps:\n  - name: a\n' + SCRIPT
     webhook = HEAD.replace("Workflow", "WorkflowWebhook") + "  auth: {type: GitHub, secretRef: {name: s}}\n"

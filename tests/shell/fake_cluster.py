@@ -49,15 +49,17 @@ class FakeCluster:
         """The objects of a kind."""
         return [item for (kind, _, _), item in self.objects.items() if kind == plural]
 
-    async def call(self, method: str, path: str, body: Any = None, kind: str = "application/json", **_: str) -> bytes:
+    async def call(
+        self, method: str, path: str, body: Any = None, kind: str = "application/json", **query: str
+    ) -> bytes:
         """As Cluster.call."""
         self.calls.append((method, path))
         self.before(method, path)
-        answer = self._do(method, path, copy.deepcopy(body))
+        answer = self._do(method, path, copy.deepcopy(body), query.get("labelSelector", ""))
         self.after(method, path)
         return msgspec.json.encode(answer)
 
-    def _do(self, method: str, path: str, body: Any) -> Any:
+    def _do(self, method: str, path: str, body: Any, selector: str = "") -> Any:
         if answered := self.answers.get(path):
             return answered(body)
         parts = path.split("/")
@@ -71,10 +73,8 @@ class FakeCluster:
             body.pop("metadata")
             return self.add(plural, namespace, name, metadata={**metadata, "namespace": namespace}, **body)
         if not rest:
-            return {
-                "metadata": {},
-                "items": [i for (k, n, _), i in self.objects.items() if (k, n) == (plural, namespace)],
-            }
+            items = [i for (k, n, _), i in self.objects.items() if (k, n) == (plural, namespace) and _has(i, selector)]
+            return {"metadata": {}, "items": items}
         item = self.objects.get((plural, namespace, rest[0]))
         if item is None:
             raise error(404, "NotFound")
@@ -95,3 +95,10 @@ class FakeCluster:
         self.version += 1
         item["metadata"]["resourceVersion"] = str(self.version)
         self.changed(item)
+
+
+def _has(item: Object, selector: str) -> bool:
+    """Whether an object bears the labels; one without a value must merely exist."""
+    labels = item["metadata"].get("labels", {})
+    wanted = [term.partition("=") for term in selector.split(",") if term]
+    return all(name in labels and (not equals or labels[name] == value) for name, equals, value in wanted)

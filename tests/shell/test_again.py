@@ -8,6 +8,7 @@ import pytest
 from adze.core.calls import Call, Failure, Problem, ReadWorkflow
 from adze.core.policy import Policy
 from adze.shell.engine import Engine
+from adze.shell.workers import Workers
 from tests.builders import NOW, run, step, workflow
 from tests.core.dialogue import accepted
 
@@ -26,15 +27,21 @@ class Driver:
         return accepted(call) if self.answer is None else self.answer
 
 
+class Noting(Workers[str]):
+    """Workers that note what alarms they set."""
+
+    pauses: list[float]
+
+    def _set(self, key: str, moment: datetime | None) -> None:
+        self.pauses.append((moment - NOW) / timedelta(seconds=1) if moment else 0)
+
+
 class Patient(Engine):
     """Notes when it wants to wake."""
 
     def __init__(self, driver: Driver) -> None:
         super().__init__(driver, Policy(), clock=lambda: NOW)  # type: ignore[arg-type]
-        self.pauses: list[float] = []
-
-    def _wake(self, uid: str, moment: datetime | None) -> None:
-        self.pauses.append((moment - NOW) / timedelta(seconds=1) if moment else 0)
+        self._workers: Noting = Noting(self._pass, lambda: NOW)
 
 
 def engine(driver: Driver, uid: str = "u") -> Patient:
@@ -44,10 +51,10 @@ def engine(driver: Driver, uid: str = "u") -> Patient:
 
 
 async def passes(subject: Patient, count: int, uid: str = "u") -> list[float]:
-    subject.pauses = []
+    subject._workers.pauses = []
     for _ in range(count):
-        await subject._pass(uid)
-    return subject.pauses
+        await subject._workers.begin(uid)
+    return subject._workers.pauses
 
 
 async def test_pauses_grow_to_a_limit() -> None:
@@ -78,4 +85,4 @@ async def test_a_status_that_can_not_be_written_is_no_failed_pass(failure: Failu
     subject.see_run(run(workflow(step("a")), uid="u"))
     (pause,) = await passes(subject, 1)
     assert 0.5 <= pause <= 1
-    assert not subject._failures
+    assert not subject._workers.failures

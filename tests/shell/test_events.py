@@ -306,7 +306,7 @@ async def test_a_replica_that_may_not_work_starts_nothing(world: World) -> None:
     world.allowed = False
     world.event("a")
     replica = world.replica()
-    await world.until(lambda: "shop" in replica._pending and not replica._workers)
+    await world.until(lambda: "shop" in replica._pending and not replica._pending["shop"])
     assert world.cluster.of("workflowruns") == []
     assert world.cluster.calls == []
 

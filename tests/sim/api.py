@@ -14,7 +14,7 @@ import msgspec
 from adze.core import names
 from adze.core.calls import Failure, Problem
 from adze.core.carrier import OwnerReference, PodMetadata
-from adze.core.model import Metadata, Run, RunSpec, RunStatus, Workflow, WorkflowSpec
+from adze.core.model import Entry, Metadata, Run, RunSpec, RunStatus, Workflow, WorkflowSpec
 from adze.core.pods import Gate, Pod, PodSpec, PodStatus
 from adze.core.slots import LeaseMetadata, LeaseSpec, Slot
 from tests.sim.rates import Changed, Leases
@@ -72,6 +72,9 @@ class Api:
         self.pod_history: History[Pod] = History()
         self.workflow_history: History[Workflow] = History()
         self.pages: dict[str, dict[str, Any]] = {}
+        self.page_owners: dict[str, str] = {}
+        self.entries: dict[str, Entry] = {}
+        self.gone_pages: dict[str, dict[str, Any]] = {}
         self.slots: dict[str, Slot] = {}
         self.slot_history: History[Slot] = History()
         self.leases = Leases(self._next, lease_changed)
@@ -102,6 +105,9 @@ class Api:
             self.runs[new.metadata.name] = new
         elif old is not None:
             del self.runs[old.metadata.name]
+            for name in [name for name, owner in self.page_owners.items() if owner == old.metadata.uid]:
+                del self.page_owners[name]
+                self.gone_pages[name] = self.pages.pop(name)
         self.run_history.changes.append((old, new))
         self._run_changed(old, new)
 
@@ -182,6 +188,27 @@ class Api:
         if name in self.pages:
             return EXISTS
         self.pages[name] = msgspec.json.decode(manifest["data"][names.PAGE])
+        self.page_owners[name] = manifest["metadata"]["ownerReferences"][0]["uid"]
+        return None
+
+    # Entries of the cache
+
+    def store_entry(self, manifest: dict[str, Any]) -> Problem | None:
+        """Create if absent."""
+        name = manifest["metadata"]["name"]
+        if name in self.entries:
+            return EXISTS
+        uid = self._uid("entry")
+        made = Metadata(name=name, namespace=NAMESPACE, uid=uid, creation_timestamp=self.now.replace(microsecond=0))
+        self.entries[name] = replace(msgspec.convert(manifest, Entry), metadata=made)
+        return None
+
+    def drop_entry(self, entry: Entry) -> Problem | None:
+        """Delete under the precondition of the UID."""
+        known = self.entries.get(entry.metadata.name)
+        if known is None or known.metadata.uid != entry.metadata.uid:
+            return NOT_FOUND if known is None else CONFLICT
+        del self.entries[entry.metadata.name]
         return None
 
     # Slots

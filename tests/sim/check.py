@@ -13,7 +13,7 @@ from adze.core.names import ATTEMPT, ITEM, RUN_UID, STEP, part
 from adze.core.pods import Pod
 from adze.core.revision import Node, Stage
 from adze.core.rules import retry
-from tests.sim import items
+from tests.sim import cached, items, reruns
 from tests.sim.account import Account, Claim
 from tests.sim.api import Api
 from tests.sim.rates import RateLedger
@@ -29,7 +29,7 @@ UNSEEN = frozenset({"PodRejected", "NameCollision"})
 """Reasons of attempts that failed since their Pod could not be made."""
 
 
-def _live(pod: Pod) -> bool:
+def may_run(pod: Pod) -> bool:
     """Whether the step's container may run, now or later."""
     if pod.gated or pod.ended or pod.main.terminated:
         return False
@@ -95,6 +95,8 @@ class Checker:
             raise Violation("S9", f"{new.metadata.name} had ended and was written again")
         if account.revision is None and new.status.workflow_spec is not None:
             account.revision = revisions.of_run(new.status.revision or "", new.status.workflow_spec)
+            if new.spec.rerun_of:
+                account.steps = reruns.began(self, new)
         steps = {status.name: status for status in new.status.steps}
         if missing := account.steps.keys() - steps.keys():
             raise Violation("S8", f"steps {sorted(missing)} left the status")
@@ -104,6 +106,7 @@ class Checker:
                 self._step(account, new, before, status)
         account.steps = steps
         if new.status.phase.final:
+            self.goals["rerun refused"] += new.status.reason == "RerunRefused"
             account.ended = self._now
             self._end(account)
 
@@ -123,7 +126,9 @@ class Checker:
             items.changed(self, account, run, before, after)
         self.part(account, run, after)
         bare = not after.attempts or after.attempts[-1].reason is not None
-        if after.phase is Phase.SUCCEEDED and bare and not after.items:
+        if after.reason == "Cached":
+            cached.reused(self, run, after)
+        elif after.phase is Phase.SUCCEEDED and bare and not after.items:
             raise Violation("S7", f"step {after.name} succeeded without an attempt that did")
         self.goals["step skipped"] += after.phase is Phase.SKIPPED
 
@@ -255,7 +260,7 @@ class Checker:
             if outcome and outcome not in claim.outcomes:
                 claim.outcomes.append(outcome)
         live = account.live.setdefault(step, set())
-        if new is not None and _live(new):
+        if new is not None and may_run(new):
             live.add(uid)
             if len(live) > 1 and not self.stripped:
                 raise Violation("S2", f"step {step} of {account.run.metadata.name} has live Pods {sorted(live)}")
@@ -286,8 +291,8 @@ class Checker:
         if account.ended is not None and not self.stripped:
             raise Violation("S24", f"the gate of {pod.name} was opened after the end of its run")
         run = account.run
-        if run.spec.workflow_spec:
-            self.slots.opened(run, run.spec.workflow_spec.concurrency, "")
+        if account.revision:
+            self.slots.opened(run, account.revision.spec.concurrency, "")
         entries = self.node(account, claim.step).step.concurrency
         self.slots.opened(run, entries, f"{claim.step}#{claim.attempt.number}")
         self.goals["gate opened after the claim was withdrawn"] += claim.closed is not None

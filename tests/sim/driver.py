@@ -4,7 +4,7 @@ from typing import Any
 
 from adze.core import calls, names
 from adze.core.calls import Problem
-from adze.core.model import Lease, Run, Workflow
+from adze.core.model import Entry, Lease, Run, Workflow
 from adze.core.pods import Pod
 from adze.core.slots import Slot
 from tests.sim.api import CONFLICT, NOT_FOUND, Api, replace
@@ -52,6 +52,18 @@ class Driver:
     def read_page(self, call: calls.ReadPage) -> dict[str, Any] | Problem:
         """Quorum GET."""
         return self.api.pages.get(call.name, NOT_FOUND)
+
+    def read_entry(self, call: calls.ReadEntry) -> Entry | Problem:
+        """Quorum GET."""
+        return self.api.entries.get(call.name, NOT_FOUND)
+
+    def store_entry(self, call: calls.StoreEntry) -> Problem | None:
+        """Create if absent."""
+        return self.api.store_entry(call.manifest)
+
+    def drop_entry(self, call: calls.DropEntry) -> Problem | None:
+        """Delete under the precondition of the UID."""
+        return self.api.drop_entry(call.entry)
 
     def open_gate(self, call: calls.OpenGate) -> Pod | Problem:
         """Take the gate off under the precondition of UID and version."""
@@ -129,6 +141,9 @@ VERBS: dict[type, str] = {
     calls.CreatePod: "create_pod",
     calls.CreatePage: "create_page",
     calls.ReadPage: "read_page",
+    calls.ReadEntry: "read_entry",
+    calls.StoreEntry: "store_entry",
+    calls.DropEntry: "drop_entry",
     calls.ReadPod: "read_pod",
     calls.OpenGate: "open_gate",
     calls.Release: "release",
@@ -145,8 +160,8 @@ VERBS: dict[type, str] = {
 }
 WRITES = frozenset(
     {
-        *(calls.WriteStatus, calls.CreatePod, calls.CreatePage, calls.OpenGate),
-        *(calls.Release, calls.DeletePod, calls.DeleteRun),
+        *(calls.WriteStatus, calls.CreatePod, calls.CreatePage, calls.StoreEntry, calls.OpenGate),
+        *(calls.Release, calls.DeletePod, calls.DropEntry, calls.DeleteRun),
         *(calls.TakeSlot, calls.MarkSlot, calls.FreeSlot, calls.CreateLease, calls.ReplaceLease),
     }
 )

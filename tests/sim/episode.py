@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-from tests.sim import workflows
+from tests.sim import reruns, workflows
 from tests.sim.api import Api
 from tests.sim.check import Checker
 from tests.sim.driver import WRITES, Driver
@@ -135,6 +135,7 @@ class Episode:
             "strip": lambda word: world.strip(word >> 16),
             "collect": lambda word: world.collect(word >> 16),
             "create": self._recreate,
+            "rerun": lambda word: reruns.ask(world, word >> 16),
             "limit": self._limit,
         }
 
@@ -236,6 +237,9 @@ class Episode:
             return
         if self.profile.rates:
             self.api.create_run(name, workflows.rated(size, self.setting.runs[0][1], shape))
+            return
+        if self.profile.cached:
+            self.api.create_run(name, workflows.cached(size, self.setting.runs[0][1] + generation // 4, how % 4))
             return
         if how >= 3:
             self.api.create_run(name, workflows.inline(size, shape))

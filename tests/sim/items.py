@@ -13,14 +13,18 @@ if TYPE_CHECKING:
     from tests.sim.check import Checker
 
 
-def _set(text: str) -> set[int]:
+def indexes(text: str) -> set[int]:
     """The indexes that a text names, read by other code than the core's."""
     pairs = [part.split("-") for part in text.split(",") if part]
     return {index for pair in pairs for index in range(int(pair[0]), int(pair[-1]) + 1)}
 
 
 def _places(items: ItemsStatus) -> dict[str, set[int]]:
-    return {"succeeded": _set(items.succeeded), "failed": _set(items.failed), "cancelled": _set(items.cancelled)}
+    return {
+        "succeeded": indexes(items.succeeded),
+        "failed": indexes(items.failed),
+        "cancelled": indexes(items.cancelled),
+    }
 
 
 def changed(checker: Checker, account: Account, run: Run, before: StepStatus | None, after: StepStatus) -> None:

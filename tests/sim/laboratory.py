@@ -9,7 +9,7 @@ from adze.core import revision as revisions
 from adze.core.model import WorkflowSpec
 from adze.core.revision import Revision
 from adze.core.rules import retry
-from adze.shell import engine
+from adze.shell import workers
 from tests.sim.check import INFRASTRUCTURE_BUDGET
 
 Patch = tuple[Any, str, Any]
@@ -30,7 +30,7 @@ def patched(patches: list[Patch]) -> Iterator[None]:
 
 
 class _Silent:
-    """The engine's log while thousands of episodes run; what matters is in the violation."""
+    """The workers' log while thousands of episodes run; what matters is in the violation."""
 
     def exception(self, *_: Any, **__: Any) -> None:
         """A pass raised."""
@@ -50,7 +50,7 @@ def laboratory() -> Iterator[None]:
 
     patches: list[Patch] = [
         (revisions, "compile_workflow", compile_workflow),
-        (engine, "log", _Silent()),
+        (workers, "log", _Silent()),
         (retry, "INFRASTRUCTURE_BUDGET", INFRASTRUCTURE_BUDGET),
         (draft, "KEPT_ATTEMPTS", 2),
         (fanout, "INLINE_LIMIT", 40),

@@ -1,15 +1,16 @@
 """The real engine without an event loop: its coroutines yield batches of calls, and are sent the answers."""
 
-from collections.abc import Coroutine, Generator, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from adze.core import calls, protocol
 from adze.core.policy import Policy
 from adze.shell.engine import Engine
+from adze.shell.workers import Workers
 from tests.sim.api import Api
 
-Work = Coroutine[Any, Any, None]
+Work = Coroutine[Any, Any, timedelta]
 
 
 class _Ask:
@@ -30,12 +31,31 @@ class _Asking:
         return answer
 
 
+class _Alarms(Workers[str]):
+    """Workers with the event loop taken out: they remember who needs a look, and when."""
+
+    def __init__(self, look: Callable[[str], Awaitable[timedelta]], clock: Callable[[], datetime]) -> None:
+        super().__init__(look, clock)
+        self.alarms: dict[str, datetime] = {}
+
+    def look(self, key: str) -> None:
+        """Remember that a run needs a look."""
+        if self.running:
+            self.dirty.add(key)
+
+    def _set(self, key: str, moment: datetime | None) -> None:
+        if moment is None:
+            self.alarms.pop(key, None)
+        else:
+            self.alarms[key] = moment
+
+
 class Mind(Engine):
     """The engine with its event loop taken out: whoever drives it looks at `pending` and rings its alarms."""
 
     def __init__(self, api: Api, policy: Policy) -> None:
         super().__init__(_Asking(), policy, clock=lambda: api.now)
-        self.alarms: dict[str, datetime] = {}
+        self._workers: _Alarms = _Alarms(self._pass, lambda: api.now)
         self.error: BaseException | None = None
 
     async def _drive(self, steps: protocol.Steps | None) -> protocol.Pass | None:
@@ -45,17 +65,6 @@ class Mind(Engine):
             self.error = error
             raise
 
-    def look(self, uid: str) -> None:
-        """Remember that a run needs a look."""
-        if self._running:
-            self._dirty.add(uid)
-
-    def _wake(self, uid: str, moment: datetime | None) -> None:
-        if moment is None:
-            self.alarms.pop(uid, None)
-        else:
-            self.alarms[uid] = moment
-
     async def _do(self, batch: Sequence[calls.Call]) -> list[Any]:
         return await _Ask(batch)
 
@@ -64,21 +73,24 @@ class Mind(Engine):
         self._learn(call, answer)
 
     def begin(self, uid: str) -> Work:
-        """A pass over a run that needs a look, as `_work` makes it."""
-        self._dirty.discard(uid)
-        return self._pass(uid)
+        """A pass over a run that needs a look."""
+        return self._workers.begin(uid)
+
+    @property
+    def alarms(self) -> dict[str, datetime]:
+        """When a run needs a look though nothing happens."""
+        return self._workers.alarms
 
     def ring(self, now: datetime) -> None:
         """What alarms are due means that their runs need a look."""
-        if self.alarms:
-            for uid in [uid for uid, moment in self.alarms.items() if moment <= now]:
-                del self.alarms[uid]
-                self._dirty.add(uid)
+        for uid in [uid for uid, moment in self.alarms.items() if moment <= now]:
+            del self.alarms[uid]
+            self._workers.dirty.add(uid)
 
     def pending(self) -> list[str]:
         """The runs that need a look, in a fixed order."""
-        return sorted(self._dirty)
+        return sorted(self._workers.dirty)
 
     def failed(self, uid: str) -> bool:
         """Whether the last pass over a run raised."""
-        return uid in self._failures
+        return uid in self._workers.failures

@@ -23,11 +23,13 @@ from adze.core.observed import Observed
 from adze.core.pods import Pod
 from adze.core.rules import retry
 from tests.sim.api import replace as changed
+from tests.sim.cache_mutants import CACHE_MUTANTS
 from tests.sim.driver import Driver
 from tests.sim.episode import run, setting
 from tests.sim.laboratory import Patch, laboratory, patched
 from tests.sim.mutant import Mutant, chores_with
 from tests.sim.rate_mutants import RATE_MUTANTS
+from tests.sim.rerun_mutants import RERUN_MUTANTS
 from tests.sim.slot_mutants import SLOT_MUTANTS
 
 # `adze.core.rules` offers the functions of these names, not the modules.
@@ -338,6 +340,8 @@ MUTANTS = (
     Mutant("timers forgotten", lambda: [(protocol, "reconcile", _sleeper())], "rough", 300),
     *SLOT_MUTANTS,
     *RATE_MUTANTS,
+    *RERUN_MUTANTS,
+    *CACHE_MUTANTS,
 )
 
 

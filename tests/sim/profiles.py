@@ -23,6 +23,8 @@ class Profile:
     """Whether the runs share concurrency keys."""
     rates: bool = False
     """Whether their steps share allowances."""
+    cached: bool = False
+    """Whether the runs share a cache."""
     limits: bool = False
     """Whether they are runs of one Workflow, whose limit changes meanwhile."""
     cap: int = 0
@@ -234,6 +236,38 @@ PROFILES = {
             freezing=100,
             limits=True,
             share=1,
+        ),
+        # Runs are repeated while they run, after their end, and while they are being deleted.
+        Profile(
+            "reruns",
+            replicas=(1, 2, 3),
+            runs=(1, 2),
+            sizes=(0, 1, 2, 3, 6, 6, 6, 6),
+            words=500,
+            weights={
+                **CALM,
+                **{"rerun": 8, "cancel": 3, "delete run": 2, "create": 2, "collect": 6, "crash": 3, "relist": 2},
+                **{"thaw": 4, "arrive": 3},
+            },
+            freezing=60,
+            crashing=80,
+            share=3,
+        ),
+        # Runs that find what others have handed over.
+        Profile(
+            "cached",
+            replicas=(1, 2, 3),
+            runs=(2, 3, 4),
+            sizes=(1, 2, 3),
+            words=400,
+            weights={
+                **CALM,
+                **{"crash": 3, "delete run": 3, "create": 8, "collect": 6, "relist": 2, "thaw": 3, "rerun": 2},
+            },
+            freezing=60,
+            crashing=60,
+            cached=True,
+            share=2,
         ),
         # Finalizers are stripped by hand: a step may be doubled then, but every run still ends.
         Profile(

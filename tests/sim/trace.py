@@ -89,7 +89,7 @@ def result(answer: Any) -> str:
 def _item(name: str, item: Any) -> str:
     if isinstance(item, Slot):
         return slot(item)
-    return f"{name} {pod(item)}" if isinstance(item, Pod) else name
+    return f"{name} {pod(item) if isinstance(item, Pod) else item}"
 
 
 def slot(item: Slot) -> str:

@@ -15,6 +15,7 @@ from adze.core.model import (
     Retention,
     RunSpec,
     Step,
+    StepCache,
     Strategy,
     WorkflowSpec,
 )
@@ -161,6 +162,16 @@ def rated(size: int, kind: int, shape: int) -> RunSpec:
         for index, step in enumerate(base.steps)
     )
     return RunSpec(workflow_spec=replace(base, steps=steps), input=_input(shape), priority=shape % 3)
+
+
+@lru_cache(maxsize=4096)
+def cached(size: int, shape: int, word: int) -> RunSpec:
+    """A run whose steps keep what they hand over, for so short that it matters; `word` is what it depends on."""
+    base = workflow(size, shape)
+    steps = tuple(
+        replace(step, cache=StepCache(key="${input.word}", ttl=("5s", "1h")[word % 2])) for step in base.steps
+    )
+    return RunSpec(workflow_spec=replace(base, steps=steps), input={**_input(shape), "word": word // 2})
 
 
 @lru_cache(maxsize=4096)

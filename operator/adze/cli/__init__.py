@@ -23,6 +23,7 @@ COMMANDS = {
     "cancel": "adze.cli.change:cancel",
     "suspend": "adze.cli.change:suspend",
     "resume": "adze.cli.change:resume",
+    "rerun": "adze.cli.rerun:rerun",
     "approve": "adze.cli.approve:approve",
     "event": "adze.cli.event:event",
     "operator": "adze.cli.operator:operator",

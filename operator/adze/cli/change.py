@@ -1,5 +1,6 @@
 """`adze cancel`, `suspend` and `resume`: what they ask of runs, one or many."""
 
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,11 +44,15 @@ SUSPEND = Change({"suspend": True}, "suspended", "would be suspended", "it is su
 RESUME = Change({"suspend": False}, "resumed", "would be resumed", "it is not suspended")
 
 
-def choosing(command: Callable[..., None]) -> Any:
-    """Gives a command the arguments that choose runs."""
+def choosing(which: str) -> Callable[[Callable[..., None]], Any]:
+    """Gives a command the arguments that choose runs; `which` says what it takes of a namespace's."""
+    return functools.partial(_choosing, which)
+
+
+def _choosing(which: str, command: Callable[..., None]) -> Any:
     for option in (
         click.option("--dry-run", is_flag=True, help="Only say what would happen."),
-        click.option("--all", "every", is_flag=True, help="All runs of the namespace that have not ended."),
+        click.option("--all", "every", is_flag=True, help=f"All runs of the namespace that {which}."),
         click.option("--field-selector", metavar="FIELDS", help="Runs with these fields: spec.workflow=NAME."),
         click.option("-l", "--selector", metavar="LABELS", help="Runs with these labels."),
         click.argument("names", metavar="[RUN]...", nargs=-1, shell_complete=runs),
@@ -56,7 +61,7 @@ def choosing(command: Callable[..., None]) -> Any:
     return click.command()(command)
 
 
-@choosing
+@choosing("have not ended")
 @on_cluster
 def cancel(cluster: Cluster, **choice: Any) -> None:
     """End runs early, for good.
@@ -71,7 +76,7 @@ def cancel(cluster: Cluster, **choice: Any) -> None:
     apply(cluster, CANCEL, **choice)
 
 
-@choosing
+@choosing("have not ended")
 @on_cluster
 def suspend(cluster: Cluster, **choice: Any) -> None:
     """Start no further steps of runs, until they are resumed.
@@ -81,7 +86,7 @@ def suspend(cluster: Cluster, **choice: Any) -> None:
     apply(cluster, SUSPEND, **choice)
 
 
-@choosing
+@choosing("have not ended")
 @on_cluster
 def resume(cluster: Cluster, **choice: Any) -> None:
     """Let suspended runs go on."""
@@ -98,14 +103,8 @@ def apply(
     dry_run: bool,
 ) -> None:
     """Change the chosen runs, and say of each what was done."""
-    if sum(map(bool, (names, selector or field_selector, every))) != 1:
-        raise click.UsageError("give names of runs, or --selector or --field-selector, or --all")
     missing: list[exits.NotFound] = []
-    if names:
-        chosen = _named(cluster, dict.fromkeys(names), missing)
-    else:
-        fields = ",".join(filter(None, (field_selector, LIVE)))
-        chosen = iter(cluster.items(RUNS, {"labelSelector": selector, "fieldSelector": fields}))
+    chosen = choose(cluster, LIVE, missing, names, selector, field_selector, every)
     count = 0
     for run in chosen:
         count += 1
@@ -121,6 +120,24 @@ def apply(
         failure.show()
     if missing:
         sys.exit(exits.NOT_FOUND)
+
+
+def choose(
+    cluster: Cluster,
+    fields: str,
+    missing: list[exits.NotFound],
+    names: tuple[str, ...],
+    selector: str | None,
+    field_selector: str | None,
+    every: bool,
+) -> Iterator[Object]:
+    """The runs of these names, or those that the selectors and `fields` choose; what isn't there goes to `missing`."""
+    if sum(map(bool, (names, selector or field_selector, every))) != 1:
+        raise click.UsageError("give names of runs, or --selector or --field-selector, or --all")
+    if names:
+        return _named(cluster, dict.fromkeys(names), missing)
+    fields = ",".join(filter(None, (field_selector, fields)))
+    return iter(cluster.items(RUNS, {"labelSelector": selector, "fieldSelector": fields}))
 
 
 def _named(cluster: Cluster, names: dict[str, None], missing: list[exits.NotFound]) -> Iterator[Object]:

@@ -59,11 +59,17 @@ def run_lines(run: Object, now: datetime) -> Iterator[str]:
         Created=_when(run["metadata"]["creationTimestamp"], now),
         Started=_when(status.get("startTime"), now),
         Finished=_when(status.get("finishTime"), now),
-        Input=_json(spec.get("input")),
+        Repeats=_repeats(spec.get("rerunOf")),
+        Input=_json(spec.get("input", status.get("input"))),
         Output=_json(status.get("output")),
     )
     yield ""
     yield from aligned(tree.rows(run, now))
+
+
+def _repeats(rerun: Object | None) -> str | None:
+    """Which run it repeats, and from where."""
+    return f"{rerun['run']}, from {rerun.get('from', 'the start')}" if rerun else None
 
 
 def workflow_lines(workflow: Object, now: datetime) -> Iterator[str]:

@@ -226,6 +226,8 @@ def chosen(checked: "Checked", options: dict[str, Any]) -> "tuple[Any, Run]":
         raise BadInput(f"there is no {name!r} in the files{instead(name or '', candidates)}")
     spec = item.spec if isinstance(item.spec, RunSpec) else RunSpec(workflow=item.metadata.name)
     workflow = workflows.get(spec.workflow or "")
+    if spec.rerun_of:
+        raise BadInput(f"{item.metadata.name} repeats the run {spec.rerun_of.run!r}, which only a cluster has")
     definition = spec.workflow_spec or (workflow.spec if workflow else None)
     if definition is None:
         raise BadInput(

@@ -79,7 +79,7 @@ def submit(
         said = f"workflowrun.adze.dev/{made['metadata']['name']} created{' (dry run)' if dry_run else ''}"
         click.echo(said, err=output is not None)
     if waits:
-        sys.exit(_wait(cluster, made["metadata"]["name"], output, **waiting))
+        sys.exit(wait_for(cluster, made["metadata"]["name"], output, **waiting))
 
 
 def _from_file(file: str) -> Object:
@@ -140,7 +140,7 @@ def _ready(workflow: Object) -> Object:
     return spec
 
 
-def _wait(cluster: Cluster, name: str, output: str | None, wait: bool, watch: bool, timeout: float | None) -> int:
+def wait_for(cluster: Cluster, name: str, output: str | None, wait: bool, watch: bool, timeout: float | None) -> int:
     """Wait for the end of the run, and say how it ended; the exit code."""
     try:
         run = follow(cluster, name, timeout) if watch else last(to_the_end(cluster, name, timeout))

@@ -6,13 +6,16 @@ from typing import Any
 
 from adze.core.carrier import Carrier
 from adze.core.draft import Awaited, Notice
-from adze.core.model import Lease, Run, RunStatus, Workflow, WorkflowStatus
+from adze.core.model import Entry, Lease, Run, RunStatus, Workflow, WorkflowStatus
 from adze.core.slots import Slot
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRun:
-    """Quorum GET of a run: Run, or Problem(NOT_FOUND). Another UID in the answer means that `uid` is gone."""
+    """Quorum GET of a run: Run, or Problem(NOT_FOUND). Another UID in the answer means that `uid` is gone.
+
+    An empty `uid` asks for whatever run has the name.
+    """
 
     namespace: str
     name: str
@@ -81,6 +84,28 @@ class ReadPage:
 
     namespace: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadEntry:
+    """Quorum GET of an entry of the cache: Entry, or a Problem, which means that there is none to use."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreEntry:
+    """Create an entry of the cache: None, or a Problem, which nobody minds."""
+
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DropEntry:
+    """Delete an entry that has expired, if it still has the UID that `entry` shows: None, or a Problem."""
+
+    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +242,9 @@ Call = (
     | ReadPod
     | CreatePage
     | ReadPage
+    | ReadEntry
+    | StoreEntry
+    | DropEntry
     | OpenGate
     | Release
     | DeletePod

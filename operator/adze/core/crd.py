@@ -10,7 +10,14 @@ from adze.core.model import GROUP, VERSION, Event, Run, Webhook, Workflow, rule
 _WORDS_TO_DROP = {"title", "$ref", "anyOf"}
 
 RUN_RULES = [
-    rule("has(self.workflow) != has(self.workflowSpec)", "exactly one of workflow and workflowSpec must be given"),
+    rule(
+        "has(self.rerunOf) || has(self.workflow) != has(self.workflowSpec)",
+        "exactly one of workflow and workflowSpec must be given",
+    ),
+    rule(
+        "!has(self.rerunOf) || !has(self.workflowSpec) && !has(self.input)",
+        "a rerun has the workflow and the input of the run that it repeats: leave out workflowSpec and input",
+    ),
     rule(
         "!has(self.workflowSpec) || !has(self.workflowSpec.on) && !has(self.workflowSpec.suspend)",
         "a workflow within a run has no triggers (on) and no suspend: the run itself has",
@@ -21,7 +28,7 @@ RUN_RULES = [
             f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
             f"{field} must not change: create another run",
         )
-        for field in ("workflow", "workflowSpec", "input", "runAt", "idempotencyKey", "idempotencyWindow")
+        for field in ("workflow", "workflowSpec", "input", "rerunOf", "runAt", "idempotencyKey", "idempotencyWindow")
     ),
     rule(
         "!has(oldSelf.approvals) || oldSelf.approvals.all(o, has(self.approvals) && "
@@ -69,7 +76,7 @@ KINDS: tuple[dict[str, Any], ...] = (
             _column("MESSAGE", ".status.message", priority=1),
             _column("AGE", ".metadata.creationTimestamp", "date"),
         ],
-        "selectable": [".spec.workflow", ".status.phase"],
+        "selectable": [".spec.workflow", ".spec.rerunOf.run", ".status.phase"],
         "rules": RUN_RULES,
     },
     {

@@ -47,10 +47,10 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why the run of a tick can't be created, if that is known. Without a pause it lasts: the tick is a missed one."""
+    """Why the run of a tick can't be created, if that is known. One that lasts makes the tick a missed one."""
 
     message: str | None
-    pause: timedelta | None
+    lasts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +235,7 @@ def _walk(
             why = cut(f"run {tick.run}: {result.message}", MESSAGE_LIMIT) if result.message else entry.message
             if entry.message != why:
                 notices.append(Notice("Warning", REFUSED, f"{_shown(entry)}: {why}"))
-            if result.pause:
+            if not result.lasts:
                 break
         if isinstance(result, TickRun):
             why = None

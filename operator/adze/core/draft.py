@@ -9,7 +9,7 @@ import msgspec
 from adze.core import events, fanout, names, values, verdict
 from adze.core.carrier import Carrier
 from adze.core.fanout import Fan
-from adze.core.model import Attempt, Event, ItemStatus, Run, StepStatus
+from adze.core.model import Attempt, Entry, Event, ItemStatus, Run, StepStatus
 from adze.core.observed import Observed
 from adze.core.policy import Policy
 from adze.core.revision import Node, Revision, Stage
@@ -101,6 +101,7 @@ class Draft:
     fans: dict[str, Fan] = field(default_factory=dict)
     wants: list[Want] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
+    stale: list[Entry] = field(default_factory=list)
     start_time: datetime | None = None
     _closed: frozenset[str] | None = None
 

@@ -60,6 +60,7 @@ class Fan:
     pages: dict[str, dict[str, Any]] = field(default_factory=dict)
     folded: list[ItemStatus] = field(default_factory=list)
     next: int = 0
+    holes: list[int] = field(default_factory=list)
     ending: tuple[str, str] | None = None
 
     @classmethod
@@ -68,9 +69,13 @@ class Fan:
         items = status.items
         assert items is not None
         entries = {entry.name: entry for entry in items.active}
-        started = [(names.index(name) or 0) + 1 for name in entries]
-        done = (intervals.end(text) for text in (items.succeeded, items.failed, items.cancelled))
-        return cls(node, status, entries, owner, share, next=max((*started, *done)))
+        started = [names.index(name) or 0 for name in entries]
+        done = (items.succeeded, items.failed, items.cancelled)
+        end = max((*(index + 1 for index in started), *map(intervals.end, done)))
+        holes: list[int] = []
+        if len(started) + sum(map(intervals.size, done)) < end:
+            holes = sorted(set(intervals.members(intervals.rest(end, *done))) - set(started))
+        return cls(node, status, entries, owner, share, next=end, holes=holes)
 
     @property
     def items(self) -> ItemsStatus:
@@ -89,6 +94,18 @@ class Fan:
     @property
     def _fails(self) -> bool:
         return self.node.step.failure_policy is not FailurePolicy.CONTINUE
+
+    @property
+    def left(self) -> int:
+        """How many items nobody has started."""
+        return len(self.holes) + self.items.total - self.next
+
+    def take(self) -> int:
+        """The first of those, which then counts as started. Only a rerun has holes before the end of what is known."""
+        if self.holes:
+            return self.holes.pop(0)
+        self.next += 1
+        return self.next - 1
 
     def has_room(self, output: dict[str, Any]) -> bool:
         """Whether there's room for one more output, which then counts."""
@@ -149,7 +166,7 @@ class Fan:
 
     @property
     def _complete(self) -> bool:
-        return self.stopped or self.next >= self.items.total
+        return self.stopped or not self.left
 
     def _told(self, items: ItemsStatus) -> StepStatus:
         done, failed = intervals.size(items.succeeded), intervals.size(items.failed)
@@ -221,6 +238,14 @@ def with_item(values: Values, revision: Revision, node: Node) -> Values:
     digest = status.items.digest
     items = _answered(_Question(digest, lambda: listed(revision.nodes[node.name], values)))
     return replace(values, item=(node.index, items[node.index]))
+
+
+def never(status: StepStatus, reason: str, message: str) -> StepStatus:
+    """A step that is cancelled before its run has started."""
+    items = status.items
+    if items:
+        items = msgspec.structs.replace(items, cancelled=intervals.rest(items.total, items.succeeded, items.failed))
+    return msgspec.structs.replace(status, phase=Phase.CANCELLED, reason=reason, message=message, items=items)
 
 
 def reserved(steps: Iterable[StepStatus]) -> int:

@@ -17,16 +17,14 @@ from adze.core.calls import Call, CreateLease, Failure, Problem, ReadLease, Read
 from adze.core.model import API_VERSION, LEASE_API_VERSION, MICROTIME, Lease, Run
 from adze.core.planner import Plan
 
-AGAIN = timedelta(seconds=1)
-"""Pause after a conflict or an unknown answer."""
 REFUSED_AGAIN = timedelta(seconds=5)
 """Pause before a key that the API server refused is asked for again."""
 
-Steps = Generator[Sequence[Call], Sequence[Any], Plan]
+Steps = Generator[Sequence[Call], Sequence[Any], Plan | None]
 
 
 def settle(run: Run, plan: Plan, now: datetime) -> Steps:
-    """The plan of a run that would begin or wait, once it's known whether it has its key."""
+    """The plan of a run that would begin or wait, once it's known whether it has its key; None if that isn't known."""
     if run.spec.idempotency_key is None or run.status.key_time or plan.status is None or plan.status.phase.final:
         return plan
     (answer,) = yield [CreateLease(manifest(run, now))]
@@ -39,7 +37,7 @@ def settle(run: Run, plan: Plan, now: datetime) -> Steps:
     if isinstance(answer, Problem):
         if answer.failure in (Failure.REFUSED, Failure.LATER):
             return planner.waiting(run, "KeyRefused", f"idempotencyKey: {answer.message}", now, now + REFUSED_AGAIN)
-        return Plan(wake=now + AGAIN)
+        return None
     return replace(plan, status=msgspec.structs.replace(plan.status, key_time=now))
 
 

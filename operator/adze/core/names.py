@@ -32,6 +32,8 @@ SCHEDULED_TIME = f"{GROUP}/scheduled-time"
 
 LEASE = f"{GROUP}/lease"
 """Label of our Leases: what they are for."""
+CACHE = f"{GROUP}/cache"
+"""Label of the ConfigMaps of the cache: name of the step."""
 KEY = "idempotency-key"
 IDEMPOTENCY_KEY = f"{GROUP}/{KEY}"
 """Annotation of the Lease of an idempotency key: the key."""

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from adze.core.carrier import Carrier
-from adze.core.model import Event
+from adze.core.model import Entry, Event
 from adze.core.revision import Revision
 from adze.core.slots import Dismissal, Slot, Wait
 
@@ -29,7 +29,8 @@ class Observed:
 
     `fresh` says that `pods` is a quorum LIST made after the run was read; until then a Pod that isn't here may exist.
     `vanished` names Pods that were seen and then disappeared with their finalizer on. `pages` are those pages of
-    outputs, by name, that a plan has asked for; None is one that is gone.
+    outputs, by name, that a plan has asked for; None is one that is gone. So are `entries` those of the cache; None is
+    one that isn't there, or can't be had.
     `slots` are the Leases that bear the run's name; `granted` are the holders that may rely on theirs; `waits` tells
     why others have none yet. `live` is the run's Workflow as it is now, whose limits count.
     `events` are those that a plan has asked for.
@@ -40,6 +41,7 @@ class Observed:
     vanished: frozenset[str] = frozenset()
     refusals: Mapping[str, Refusal] = field(default_factory=dict)
     pages: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict)
+    entries: Mapping[str, Entry | None] = field(default_factory=dict)
     slots: tuple[Slot, ...] = ()
     granted: frozenset[str] = frozenset()
     waits: Mapping[str, Wait] = field(default_factory=dict)

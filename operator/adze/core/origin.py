@@ -21,8 +21,13 @@ class Standing(Enum):
     NOT = "another was, or the tick counts as missed"
 
 
-def of(run: Run) -> Trigger:
-    """What has started a run. The marks of a tick count only under its run's name: a copy is a run by hand."""
+def of(run: Run, source: Run | None = None) -> Trigger:
+    """What has started a run; `source` is the run that it repeats, if it repeats one.
+
+    The marks of a tick count only under its run's name: a copy is a run by hand.
+    """
+    if run.spec.rerun_of:
+        return _repeated(run.spec.rerun_of.run, source)
     marks, trigger = run.metadata.annotations, run.metadata.labels.trigger
     tick = _moment(marks.scheduled_time)
     name = names.tick_run(run.spec.workflow or "", marks.schedule, marks.time_zone, tick) if tick else None
@@ -33,6 +38,15 @@ def of(run: Run) -> Trigger:
     if run.spec.run_at:
         return Trigger(kind=TriggerKind.SCHEDULED, time=run.spec.run_at)
     return Trigger(kind=TriggerKind.DIRECT)
+
+
+def _repeated(name: str, source: Run | None) -> Trigger:
+    """A rerun stands for the moment that its source stood for: the outputs that it keeps do, too."""
+    if source is None:
+        return Trigger(kind=TriggerKind.RERUN, run=name)
+    known = source.status.trigger
+    time = (known.time if known else None) or source.metadata.creation_timestamp
+    return Trigger(kind=TriggerKind.RERUN, run=name, run_uid=source.metadata.uid, time=time)
 
 
 def _moment(text: str) -> datetime | None:

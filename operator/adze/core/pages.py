@@ -1,10 +1,11 @@
-"""Pages of outputs are read when somebody asks what is in them, and not before."""
+"""Pages of outputs and entries of the cache are read when somebody asks what is in them, and not before."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from adze.core.calls import Call, Failure, Problem, ReadPage
+from adze.core.cache import EntryNeeded
+from adze.core.calls import Call, Failure, Problem, ReadEntry, ReadPage
 from adze.core.model import Run
 from adze.core.observed import Observed
 from adze.core.values import PagesNeeded
@@ -15,12 +16,17 @@ T = TypeVar("T")
 def with_pages(
     run: Run, observed: Observed, ask: Callable[[Observed], T]
 ) -> Generator[Sequence[Call], Sequence[Any], tuple[T | None, Observed]]:
-    """What `ask` answers once the pages of outputs that it needs have been read; None if one can't be read now."""
+    """What `ask` answers once the pages and entries that it needs have been read; None if a page can't be now."""
     while True:
         try:
             return ask(observed), observed
         except PagesNeeded as lacking:
             names = list(lacking.names)
+        except EntryNeeded as lacking:
+            (answer,) = yield [ReadEntry(run.metadata.namespace, lacking.name)]
+            entry = None if isinstance(answer, Problem) else answer
+            observed = replace(observed, entries={**observed.entries, lacking.name: entry})
+            continue
         answers = yield [ReadPage(run.metadata.namespace, name) for name in names]
         pages = dict(observed.pages)
         for name, answer in zip(names, answers, strict=True):

@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from adze.core import duration, expressions, schema
+from adze.core.cache import LONGEST, Cache, definition
 from adze.core.expressions import INT, ExpressionError, Program, Scope, Template
-from adze.core.model import Concurrency
+from adze.core.model import Concurrency, Step
 from adze.core.schema import Validator
 from adze.core.slots import Entry
 
@@ -60,6 +61,15 @@ class Pieces:
             elif limit := self.program(entry.max_runs, scope, f"{place}.maxRuns", INT):
                 compiled.append(Entry(entry, key, limit))
         return tuple(compiled)
+
+    def cache(self, step: Step, scope: Scope, field: str) -> Cache | None:
+        """The `cache` of a step."""
+        if step.cache is None:
+            return None
+        ttl = self.limit(step.cache.ttl, f"{field}.ttl") or LONGEST
+        if ttl > LONGEST:
+            self.complain(f"{field}.ttl", f"must be at most {duration.show(LONGEST)}")
+        return Cache(self.template(step.cache.key, scope, f"{field}.key"), ttl, definition(step))
 
     def template(self, value: Any, scope: Scope, field: str) -> Template:
         """Any value whose texts may hold `${…}`."""

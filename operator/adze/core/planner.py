@@ -6,17 +6,18 @@ what a status that stands asks for among the Pods. All of it is a function of it
 in the simulator and in a test.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
-from adze.core import conditions, duration, manifest, origin, slots, verdict
+from adze.core import cache, conditions, duration, fanout, manifest, origin, rerun, slots, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, Awaited, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
-from adze.core.model import Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow, version
+from adze.core.model import Entry, Phase, Run, RunStatus, StepStatus, TriggerKind, Workflow, WorkflowSpec, version
 from adze.core.observed import Observed
 from adze.core.origin import Standing
 from adze.core.policy import Policy
@@ -40,7 +41,8 @@ class Plan:
     `status` is None when nothing is worth writing. `needs_pods` asks for a quorum LIST of the run's Pods and another
     plan. `expired` says that retention has run out. `manifests` are those of attempts claimed in `status`, by Pod name.
     `pages` are ConfigMaps that must be there before `status` is written, and keys in `closings` must be closed by then.
-    `wants` are the slots that the run needs or uses, `awaits` the events that steps wait for.
+    `wants` are the slots that the run needs or uses, `awaits` the events that steps wait for. `entries` go into the
+    cache once `status` stands, `stale` ones leave it; nobody minds if they don't.
     """
 
     status: RunStatus | None = None
@@ -52,39 +54,49 @@ class Plan:
     expired: bool = False
     wants: tuple[Want, ...] = ()
     closings: tuple[Closing, ...] = ()
+    entries: tuple[dict[str, Any], ...] = ()
+    stale: tuple[Entry, ...] = ()
     awaits: tuple[Awaited, ...] = ()
 
 
-def begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
+def begin(run: Run, workflow: Workflow | None, now: datetime, source: Run | None = None) -> Plan:
     """The first plan of a run: refuse it, let it wait, or freeze it to its workflow with every step Pending.
 
-    `workflow` must come from a quorum GET: what the user applied before the run is what runs.
+    `workflow` must come from a quorum GET: what the user applied before the run is what runs. So must `source`, the run
+    that this one repeats, if it repeats one: then that one's workflow counts, and its steps may be kept.
     """
-    trigger = run.status.trigger or origin.of(run)
+    trigger = run.status.trigger or origin.of(run, source)
     if workflow and trigger.kind is TriggerKind.CRON and run.status.trigger is None:
         standing = origin.standing(run, trigger, workflow)
         if standing is Standing.WAITS:
             return Plan(wake=now + origin.TICK_PATIENCE)
         if standing is Standing.NOT:
             return duplicate(run, f"the tick has another run, or was missed: {origin.describe(trigger)}", now)
-    return _begin(origin.triggered(run, trigger), workflow, now)
-
-
-def _begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
-    spec = run.spec.workflow_spec or (workflow.definition if workflow else None)
+    run = origin.triggered(run, trigger)
     if run.spec.cancel:
         return _refuse(run, now, verdict.CANCELLED, "the run was cancelled before it started", Phase.CANCELLED)
+    if run.spec.rerun_of and (why := rerun.refusal(run, source)):
+        return refuse_rerun(run, why, now)
+    return _begin(run, workflow, now, source)
+
+
+def _begin(run: Run, workflow: Workflow | None, now: datetime, source: Run | None) -> Plan:
+    spec: WorkflowSpec | dict[str, Any] | None
+    spec = run.spec.workflow_spec or (workflow.definition if workflow else None)
+    if source:
+        spec = source.status.workflow_spec
     if spec is None:
         return _without_workflow(run, now)
     try:
         revision = revisions.of_run(revisions.digest(spec), spec)
     except InvalidWorkflow as error:
         return _refuse(run, now, "InvalidWorkflow", str(error))
-    if nested_deeper(run.spec.input, DEEPEST):
+    given = rerun.given(source) if source else run.spec.input
+    if nested_deeper(given, DEEPEST):
         return _refuse(run, now, "InvalidInput", f"spec.input is nested more than {DEEPEST} levels deep")
     try:
         if revision.input:
-            revision.input.check(run.spec.input or {}, "spec.input")
+            revision.input.check(given or {}, "spec.input")
     except Mismatch as mismatch:
         return _refuse(run, now, "InvalidInput", str(mismatch))
     if hold := origin.hold(run, workflow, now):
@@ -98,7 +110,15 @@ def _begin(run: Run, workflow: Workflow | None, now: datetime) -> Plan:
         workflow_spec=msgspec.to_builtins(spec),
         steps=tuple(StepStatus(name=node.name) for node in revision.stage(Stage.GRAPH)),
     )
+    if source and run.spec.rerun_of:
+        steps = rerun.steps(source, revision, run.spec.rerun_of.from_)
+        status = msgspec.structs.replace(status, input=given, steps=steps)
     return Plan(status=status)
+
+
+def refuse_rerun(run: Run, message: str, now: datetime) -> Plan:
+    """The end of a run that can't repeat the run that it was to repeat."""
+    return _refuse(run, now, "RerunRefused", message)
 
 
 def duplicate(run: Run, message: str, now: datetime, of: str | None = None) -> Plan:
@@ -171,8 +191,20 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         needs_pods=draft.needs_pods,
         wants=wants,
         closings=tuple(draft.closings),
+        entries=tuple(_entries(draft, status)),
+        stale=tuple(draft.stale),
         awaits=awaits,
     )
+
+
+def _entries(draft: Draft, status: RunStatus) -> Iterator[dict[str, Any]]:
+    """What goes into the cache: of the steps that have succeeded by their own work since the run was written."""
+    ended = {step.name for step in draft.run.status.steps if step.phase.final}
+    for step in status.steps:
+        kept = draft.revision.nodes[step.name].cache
+        if kept and step.phase is Phase.SUCCEEDED and step.attempts and step.name not in ended:
+            entry = cache.manifest(draft.run, step.name, kept, step.output, draft.values())
+            yield from [entry] if entry else ()
 
 
 def _admit(draft: Draft) -> Plan | None:
@@ -209,16 +241,16 @@ def _never(draft: Draft, reason: str, message: str, by: str | None = None) -> Pl
     phase = Phase.CANCELLED if reason in (*verdict.EARLY, LIMIT_REACHED) else Phase.FAILED
     refusal = _refuse(draft.run, draft.now, reason, message, phase)
     assert refusal.status is not None
+    # A rerun has steps that have ended, and items.
     steps = tuple(
-        msgspec.structs.replace(status, phase=Phase.CANCELLED, reason=reason, message=message)
-        for status in draft.steps.values()
+        status if status.phase.final else fanout.never(status, reason, message) for status in draft.steps.values()
     )
     return replace(refusal, status=msgspec.structs.replace(refusal.status, steps=steps, superseded_by=by))
 
 
 def run_input(run: Run, revision: Revision) -> dict[str, Any]:
     """The input with the defaults of its schema; `begin` has checked it."""
-    given = run.spec.input or {}
+    given = (run.status.input if run.spec.rerun_of else run.spec.input) or {}
     return revision.input.fill(given) if revision.input else dict(given)
 
 

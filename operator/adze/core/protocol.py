@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import fanout, keys, manifest, planner, taking, upkeep
+from adze.core import beginning, fanout, manifest, planner, taking, upkeep
 from adze.core import revision as revisions
 from adze.core.calls import (
     Call,
@@ -28,6 +28,7 @@ from adze.core.calls import (
     CreatePod,
     DeletePod,
     DeleteRun,
+    DropEntry,
     Failure,
     FreeSlot,
     ListEvents,
@@ -37,15 +38,16 @@ from adze.core.calls import (
     ReadPod,
     ReadRun,
     ReadSlot,
-    ReadWorkflow,
     Release,
     Say,
+    StoreEntry,
     WriteStatus,
 )
 from adze.core.carrier import Carrier
 from adze.core.draft import Awaited
+from adze.core.expressions import ExpressionError
 from adze.core.kinds import CARRIERS, Impossible
-from adze.core.model import Metadata, Run, RunSpec, Workflow
+from adze.core.model import Metadata, Run, RunSpec
 from adze.core.observed import Observed, Refusal
 from adze.core.pages import with_pages
 from adze.core.planner import Plan
@@ -88,7 +90,7 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
             return (yield from _let_go(run, observed, now))
         if run.metadata.annotations.gate is not None and not run.spec.cancel:
             return Pass()  # A child run with its gate on waits for the run that has created it.
-        plan = yield from _begin(run, now)
+        plan = yield from beginning.begin(run, now)
         if plan is None:
             return Pass(again=True)
         if plan.status is None or plan.status.workflow_spec is None:
@@ -139,19 +141,6 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
             awaits = frozenset(awaited.pattern for awaited in plan.awaits)
             return Pass(wake, observed.refusals, hands.again, plan.wants, rest, awaits)
     return Pass(now, observed.refusals)
-
-
-def _begin(run: Run, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Plan | None]:
-    """The first plan of a run; None if its Workflow could not be read."""
-    workflow: Workflow | None = None
-    if run.spec.workflow is not None:
-        (answer,) = yield [ReadWorkflow(run.metadata.namespace, run.spec.workflow)]
-        if isinstance(answer, Problem):
-            if answer.failure is not Failure.NOT_FOUND:
-                return None
-        else:
-            workflow = answer
-    return (yield from keys.settle(run, planner.begin(run, workflow, now), now))
 
 
 def _let_go(run: Run, observed: Observed, now: datetime) -> Steps:
@@ -238,6 +227,9 @@ class _Hands:
             freed = {call.slot.metadata.uid for call in done if isinstance(call, FreeSlot)}
             slots = (slot for slot in self.observed.slots if slot.metadata.uid not in freed)
             self.observed = replace(self.observed, slots=tuple(slots))
+        cached: list[Call] = [*map(StoreEntry, plan.entries), *map(DropEntry, plan.stale)]
+        if cached:
+            yield cached
         self.wake = _soonest(self.wake, chores.wake)
 
     def _manifests(
@@ -255,6 +247,10 @@ class _Hands:
                     known, self.observed = yield from with_pages(self.run, self.observed, partial(self._manifest, pod))
             except Impossible as error:
                 self._refused(pod, Problem(Failure.REFUSED, error.reason, str(error)))
+                continue
+            except ExpressionError as error:
+                # Somebody has deleted what it read when it was claimed.
+                self._refused(pod, Problem(Failure.REFUSED, "PodRejected", f"it can't be made again: {error}"))
                 continue
             if known is None:
                 self.again = True

@@ -10,6 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from adze.core import dag, events, expressions, kinds, names, overlay, schema
+from adze.core.cache import Cache
 from adze.core.expressions import BOOL, INT, OBJECT, OBJECTS, STRING, Program, Scope, Template
 from adze.core.model import Backoff, Defaults, RunIf, Step, WorkflowSpec
 from adze.core.model.base import camel
@@ -82,6 +83,7 @@ class Node:
     start_timeout: timedelta
     queues: tuple[Entry, ...]
     rates: tuple[Rate, ...] = ()
+    cache: Cache | None = None
     for_each: Program | None = None
     iterated: frozenset[str] = frozenset()
     index: int | None = None
@@ -138,7 +140,7 @@ class Revision:
         return [node for node in self.nodes.values() if node.stage is stage]
 
 
-def digest(spec: WorkflowSpec) -> str:
+def digest(spec: WorkflowSpec | Mapping[str, Any]) -> str:
     """Names a revision; equal for equal specs whatever the order of keys."""
     return names.digest(msgspec.json.encode(spec, order="deterministic").decode(), length=12)
 
@@ -270,6 +272,7 @@ class _Compiler(Pieces):
             start_timeout=self.limit(step.start_timeout, f"{field}.startTimeout") or _start_timeout(kind, stage),
             queues=self.queues(step.concurrency, scope, field),
             rates=compile_rates(self, step.rate_limit, scope, field),
+            cache=self.cache(step, scope, f"{field}.cache"),
             for_each=for_each,
             iterated=expressions.read_by(for_each) if for_each else frozenset(),
         )

@@ -28,8 +28,6 @@ from adze.core.calls import (
 from adze.core.cron import Refusal, Sight, Tick
 from adze.core.model import API_VERSION, Run, TickRun, TriggerKind, Workflow
 
-AGAIN = timedelta(seconds=1)
-"""Pause after a conflict or an unknown answer."""
 REFUSED_AGAIN = timedelta(seconds=5)
 """Pause before a run that the API server refused is created again."""
 FORGOTTEN = timedelta(minutes=1)
@@ -38,10 +36,15 @@ FORGOTTEN = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at a workflow's schedules leaves behind: when to look again, and the runs that may begin now."""
+    """What a look at a workflow's schedules leaves behind: when to look again, and the runs that may begin now.
+
+    `again` asks for another look because something is not settled: soon, and later each time in a row
+    (`backoff.again`).
+    """
 
     wake: datetime | None = None
     runs: tuple[Run, ...] = ()
+    again: bool = False
 
 
 Steps = Generator[Sequence[ScheduleCall], Sequence[Any], Look]
@@ -60,7 +63,8 @@ def reconcile(workflow: Workflow, sight: Sight, now: datetime) -> Steps:
         found = yield [ReadRun(workflow.metadata.namespace, tick.run, "") for tick in existing]
         runs |= {tick.run: _adopted(workflow, answer) for tick, answer in zip(existing, found, strict=True)}
     results = {tick.run: _result(tick, runs[tick.run]) for tick in start}
-    again = [now + result.pause for result in results.values() if isinstance(result, Refusal) and result.pause]
+    open_ = [result for result in results.values() if isinstance(result, Refusal) and not result.lasts]
+    refused = now + REFUSED_AGAIN if any(result.message for result in open_) else None
     record = cron.record(workflow, agenda, results, sight, now)
     if record.status != workflow.status:
         sight = yield from _known_again(workflow, sight, now)
@@ -71,12 +75,13 @@ def reconcile(workflow: Workflow, sight: Sight, now: datetime) -> Steps:
             (newer,) = yield [ReadWorkflow(*workflow.key)]
             if answer.failure is Failure.CONFLICT and not isinstance(newer, Problem):
                 return Look(now)
-            return Look(now + (AGAIN if answer.failure is Failure.UNKNOWN else REFUSED_AGAIN))
+            lasting = answer.failure in (Failure.REFUSED, Failure.LATER)
+            return Look(now + REFUSED_AGAIN) if lasting else Look(again=True)
         if record.notices:
             yield [SayOfWorkflow(workflow, notice) for notice in record.notices]
-    wakes = [record.wake, min(again, default=now + AGAIN) if record.behind else None]
-    wake = min((moment for moment in wakes if moment), default=None)
-    return Look(wake, tuple(run for run in runs.values() if isinstance(run, Run)))
+    wake = min((moment for moment in (record.wake, refused) if moment), default=None)
+    unsettled = record.behind and not (refused and all(result.message for result in open_))
+    return Look(wake, tuple(run for run in runs.values() if isinstance(run, Run)), again=unsettled)
 
 
 def manifest(workflow: Workflow, tick: Tick) -> dict[str, Any]:
@@ -108,9 +113,7 @@ def _result(tick: Tick, run: Run | Refusal) -> TickRun | Refusal:
 
 
 def _refusal(problem: Problem) -> Refusal:
-    if problem.failure in (Failure.REFUSED, Failure.LATER):
-        return Refusal(problem.message, REFUSED_AGAIN)
-    return Refusal(None, AGAIN)
+    return Refusal(problem.message if problem.failure in (Failure.REFUSED, Failure.LATER) else None)
 
 
 def _adopted(workflow: Workflow, answer: Any) -> Run | Refusal:
@@ -120,7 +123,7 @@ def _adopted(workflow: Workflow, answer: Any) -> Run | Refusal:
     run: Run = answer
     if run.spec.workflow == workflow.metadata.name and origin.of(run).kind is TriggerKind.CRON:
         return run
-    return Refusal("there is another run of this name", None)
+    return Refusal("there is another run of this name", lasts=True)
 
 
 def _known_again(

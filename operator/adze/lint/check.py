@@ -11,6 +11,7 @@ import msgspec
 from adze.core import planner
 from adze.core.model import API_VERSION, GROUP, Event, Metadata, Run, RunStatus, Webhook, Workflow, WorkflowSpec
 from adze.core.pieces import Problem
+from adze.core.review import problems
 from adze.core.revision import InvalidWorkflow, compile_workflow
 from adze.core.webhooks import InvalidWebhook, compile_webhook
 from adze.lint import schema
@@ -77,13 +78,13 @@ def _sort(checked: Checked, document: Document) -> None:
         return
     if isinstance(item, Workflow):
         checked.workflows.append((document, item))
-        checked.findings += _check_spec(document, item.spec, ("spec",))
+        checked.findings += _check_workflow(document, item.spec)
     elif isinstance(item, Webhook):
         checked.findings += _check_webhook(document, item)
     elif isinstance(item, Run):
         checked.runs.append((document, item))
         if item.spec.workflow_spec:
-            checked.findings += _check_spec(document, item.spec.workflow_spec, ("spec", "workflowSpec"))
+            checked.findings += _check_inline(document, item.spec.workflow_spec)
 
 
 def _named(value: dict[str, Any]) -> dict[str, Any]:
@@ -146,11 +147,21 @@ def dotted(value: Any, path: Iterable[str | int]) -> str:
     return text.lstrip(".")
 
 
-def _check_spec(document: Document, spec: WorkflowSpec, root: tuple[str, ...]) -> Iterator[Finding]:
+def _check_workflow(document: Document, spec: WorkflowSpec) -> Iterator[Finding]:
+    yield from (_problem(document, problem, ("spec",)) for problem in problems(spec))
+    yield from _warned(document, spec, ("spec",))
+
+
+def _check_inline(document: Document, spec: WorkflowSpec) -> Iterator[Finding]:
+    root = ("spec", "workflowSpec")
     try:
         compile_workflow(spec)
     except InvalidWorkflow as error:
         yield from (_problem(document, problem, root) for problem in error.problems)
+    yield from _warned(document, spec, root)
+
+
+def _warned(document: Document, spec: WorkflowSpec, root: tuple[str, ...]) -> Iterator[Finding]:
     for path, rule, message in warnings(spec):
         full = (*root, *path)
         yield document.finding(document.key(full), rule, message, dotted(document.value, full))

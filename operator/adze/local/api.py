@@ -39,7 +39,7 @@ class Api:
         self.pod_changed: Callable[[Pod | None, Pod | None], None] = lambda before, after: None
         self.run_changed: Callable[[Run], None] = lambda run: None
         self._verbs: dict[type, Callable[[Any], Any]] = {
-            calls.ReadRun: lambda call: self.run,
+            calls.ReadRun: lambda call: self.run if call.name == self.run.metadata.name else NOT_FOUND,
             calls.ReadWorkflow: lambda call: self.workflows.get(call.name, NOT_FOUND),
             calls.WriteStatus: self._write_status,
             calls.ListEvents: lambda call: [],
@@ -48,6 +48,10 @@ class Api:
             calls.CreatePage: self._create_page,
             calls.ReadPage: self._read_page,
             calls.ReadPod: lambda call: self.pods.get(call.name, NOT_FOUND),
+            # Nothing is cached here: a file that is being written should do what it says.
+            calls.ReadEntry: lambda call: NOT_FOUND,
+            calls.StoreEntry: lambda call: None,
+            calls.DropEntry: lambda call: None,
             calls.OpenGate: self._open_gate,
             calls.Release: self._release,
             calls.DeletePod: self._delete_pod,

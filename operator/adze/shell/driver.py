@@ -12,7 +12,7 @@ import structlog
 from adze.core import calls, names
 from adze.core.calls import Failure, Problem
 from adze.core.carrier import Carrier
-from adze.core.model import API_VERSION, LEASE_API_VERSION, Event, Lease, Run, Workflow
+from adze.core.model import API_VERSION, LEASE_API_VERSION, Entry, Event, Lease, Run, Workflow
 from adze.core.slots import Slot
 from adze.shell import carriers
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource, selector
@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 _run = msgspec.json.Decoder(Run).decode
 _workflow = msgspec.json.Decoder(Workflow).decode
+_entry = msgspec.json.Decoder(Entry).decode
 _lease = msgspec.json.Decoder(Lease).decode
 
 
@@ -62,6 +63,9 @@ class Driver:
             calls.ReadPod: self._read_pod,
             calls.CreatePage: self._create_page,
             calls.ReadPage: self._read_page,
+            calls.ReadEntry: self._read_entry,
+            calls.StoreEntry: self._create_page,
+            calls.DropEntry: self._drop_entry,
             calls.OpenGate: self._open_gate,
             calls.Release: self._release,
             calls.DeletePod: self._delete_pod,
@@ -135,13 +139,21 @@ class Driver:
             call.kind, await self._cluster.call("GET", carriers.path(call.kind, call.namespace, call.name))
         )
 
-    async def _create_page(self, call: calls.CreatePage) -> None:
+    async def _create_page(self, call: calls.CreatePage | calls.StoreEntry) -> None:
         path = resource("v1", call.manifest["metadata"]["namespace"], "configmaps")
         await self._cluster.call("POST", path, call.manifest)
 
     async def _read_page(self, call: calls.ReadPage) -> dict[str, Any]:
         found = _page(await self._cluster.call("GET", resource("v1", call.namespace, "configmaps", call.name)))
         return _outputs(found.data.get(names.PAGE, "{}"))
+
+    async def _read_entry(self, call: calls.ReadEntry) -> Entry:
+        return _entry(await self._cluster.call("GET", resource("v1", call.namespace, "configmaps", call.name)))
+
+    async def _drop_entry(self, call: calls.DropEntry) -> None:
+        metadata = call.entry.metadata
+        path = resource("v1", metadata.namespace, "configmaps", metadata.name)
+        await self._cluster.call("DELETE", path, {"preconditions": {"uid": metadata.uid}})
 
     async def _open_gate(self, call: calls.OpenGate) -> Carrier:
         return await self._patch(call.pod, carriers.opened(call.pod))

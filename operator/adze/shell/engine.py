@@ -10,9 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
-
-from adze.core import admission, backoff, calls, names, protocol, retention, revision
+from adze.core import admission, calls, names, protocol, retention, revision
 from adze.core.calls import Call, Failure, Problem
 from adze.core.carrier import Carrier
 from adze.core.model import Lease, Run, Workflow, version
@@ -25,14 +23,10 @@ from adze.core.slots import Slot
 from adze.shell import metrics
 from adze.shell.listeners import Listeners
 from adze.shell.outside import Driver, drive, utcnow
-
-log = structlog.get_logger()
+from adze.shell.workers import Workers
 
 QUEUES = "queues/"
 """What stands before a namespace's name where a worker's key is no run's UID: its queues have one worker."""
-RETRY = (1.0, 300.0)
-"""First and longest pause, in seconds, after a pass over a run raised: one broken run must not stop the others."""
-
 AT_A_TIME = 16
 """Calls of one run in flight: a wide run leaves room for the others."""
 
@@ -58,21 +52,16 @@ class Engine:
         self._vanished: dict[str, set[str]] = defaultdict(set)
         self._refusals: dict[str, dict[str, Refusal]] = {}
         self._listeners = Listeners()
-        self._workers: dict[str, asyncio.Task[None]] = {}
-        self._dirty: set[str] = set()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._failures: dict[str, int] = {}
-        self._again: dict[str, int] = {}
+        self._workers = Workers(self._pass, clock)
         self._finished: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._workflows: dict[tuple[str, str], Revision | None] = {}
         self._queues = Queues(self.runs, policy)
         self._admitting: set[str] = set()
         self._unheard: set[str] = set()
-        self._running = False
 
     def start(self) -> None:
         """Begin to work; what was learnt before is looked at now."""
-        self._running = True
+        self._workers.running = True
         # Nobody is admitted until every run has said what it wants: else the first to be looked at would be first.
         self._unheard = {uid for uid, run in self.runs.items() if not run.status.phase.final}
         for uid in {*self.runs, *self._pods, *self._queues.holders()}:
@@ -80,12 +69,7 @@ class Engine:
 
     async def stop(self) -> None:
         """Stop between two calls, as a crash could; everything needed is in the API server."""
-        self._running = False
-        for timer in self._timers.values():
-            timer.cancel()
-        for worker in self._workers.values():
-            worker.cancel()
-        await asyncio.gather(*self._workers.values(), return_exceptions=True)
+        await self._workers.stop()
 
     def see_run(self, run: Run) -> None:
         """A run as somebody saw it; an older sight than the known one is ignored."""
@@ -209,40 +193,26 @@ class Engine:
 
     def look(self, uid: str) -> None:
         """This run needs a look: now if its worker is idle, else once the present pass is over."""
-        if not self._running:
-            return
-        self._dirty.add(uid)
-        if uid not in self._workers:
-            worker = asyncio.get_running_loop().create_task(self._work(uid), name=f"run {uid}")
-            self._workers[uid] = worker
-
-    async def _work(self, uid: str) -> None:
-        try:
-            while uid in self._dirty:
-                self._dirty.discard(uid)
-                rest = await self._pass(uid)
-                if rest:
-                    await asyncio.sleep(rest / timedelta(seconds=1))
-        finally:
-            del self._workers[uid]
+        self._workers.look(uid)
 
     async def _pass(self, key: str) -> timedelta:
         """One pass; how long to rest before the next."""
         if key.startswith(QUEUES):
             await self._admit(key)
             return timedelta(0)
-        rest = await self._pass_over(key)
-        self._hear(key)
-        return rest
+        try:
+            return await self._pass_over(key)
+        finally:
+            self._hear(key)
 
     async def _admit(self, key: str) -> None:
         """A pass over the queues of a namespace; who is admitted, or sent away, then gets a look."""
         namespace = key.removeprefix(QUEUES)
         steps = admission.admit(self._queues, namespace, self._clock(), known=namespace in self._admitting)
-        result = await self._attempt(key, steps)
+        result = await self._drive(steps)
         if result:
             self._admitting.add(namespace)
-            self._wake(key, self._soonest(key, result))
+            self._workers.wake(key, result.wake, again=result.again)
         for uid in self._queues.news():
             self.look(uid)
         self._look_at_queues(namespace)
@@ -255,25 +225,12 @@ class Engine:
                 for namespace in self._queues.namespaces():
                     self._look_at_queues(namespace)
 
-    async def _attempt(self, uid: str, steps: protocol.Steps | None) -> Pass | None:
-        """Make a pass; one that raises is made again after a pause that grows."""
-        try:
-            result = await self._drive(steps)
-        except Exception:
-            failures = self._failures[uid] = self._failures.get(uid, 0) + 1
-            self._wake(uid, self._clock() + timedelta(seconds=backoff.growing(RETRY, failures - 1)))
-            metrics.failed_passes.inc()
-            log.exception("a pass failed; it is made again", of=uid, failures=failures)
-            return None
-        self._failures.pop(uid, None)
-        return result
-
     async def _pass_over(self, uid: str) -> timedelta:
-        result = await self._attempt(uid, self._steps(uid))
+        result = await self._drive(self._steps(uid))
         if result is not None:
             self._refusals[uid] = dict(result.refusals)
             self._forget(uid)
-            self._wake(uid, self._soonest(uid, result))
+            self._workers.wake(uid, result.wake, again=result.again)
             run = self.runs.get(uid)
             if run and result.wants is not None:
                 self._queues.ask(run, result.wants, self._clock())
@@ -288,15 +245,6 @@ class Engine:
         run, vanished = self.runs.get(uid), self._vanished.get(uid)
         if run and vanished:
             vanished &= {attempt.carrier for part in run.status.parts() if (attempt := part.open_attempt)}
-
-    def _soonest(self, uid: str, result: Pass) -> datetime | None:
-        """When to look again: at the pass's own moment, or sooner if it has to be made again."""
-        if not result.again:
-            self._again.pop(uid, None)
-            return result.wake
-        count = self._again[uid] = self._again.get(uid, 0) + 1
-        moment = self._clock() + backoff.again(count, uid)
-        return min(result.wake or moment, moment)
 
     def _steps(self, uid: str) -> protocol.Steps | None:
         run = self.runs.get(uid)
@@ -378,14 +326,6 @@ class Engine:
                 self.see_pod(call.pod, None)
         elif answer is None and isinstance(call, calls.DeleteRun):
             self.lose_run(call.run.metadata.uid)
-
-    def _wake(self, uid: str, moment: datetime | None) -> None:
-        timer = self._timers.pop(uid, None)
-        if timer:
-            timer.cancel()
-        if moment is not None and self._running:
-            delay = max(0.0, (moment - self._clock()) / timedelta(seconds=1))
-            self._timers[uid] = asyncio.get_running_loop().call_later(delay, self.look, uid)
 
     async def _enforce_retention(self, uid: str) -> None:
         """Once per finished run: delete the oldest of its workflow that are beyond its retention."""

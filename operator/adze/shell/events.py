@@ -8,7 +8,6 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from functools import partial
 from itertools import islice
 
 import msgspec
@@ -23,9 +22,9 @@ from adze.core.model import API_VERSION, Event, EventProblem, EventRun, EventSta
 from adze.shell import metrics
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
 from adze.shell.driver import kubernetes_event, problem
-from adze.shell.engine import RETRY
 from adze.shell.lists import pages
 from adze.shell.outside import utcnow
+from adze.shell.workers import RETRY, Workers
 
 log = structlog.get_logger()
 
@@ -69,14 +68,13 @@ class Events:
         self._sights: dict[str, Sight] = {}
         self._same: dict[tuple[str, str, str], set[str]] = defaultdict(set)
         self._pending: dict[str, dict[str, None]] = defaultdict(dict)
-        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._workers = Workers(self._work, clock)
+        self._alarms = Workers(self._ring, clock)
         self._failures: dict[str, int] = {}
-        self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._old: asyncio.Queue[Sight] = asyncio.Queue()
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._deleting = asyncio.Semaphore(DELETERS)
         self._said: dict[tuple[str, str], datetime] = {}
         self._unprocessed: Counter[str] = Counter()
-        self._running = False
 
     def backlog(self, namespace: str) -> int:
         """How many events of a namespace are known and not processed."""
@@ -100,66 +98,55 @@ class Events:
         uid = sight.metadata.uid
         self._sights.pop(uid, None)
         self._failures.pop(uid, None)
-        if timer := self._timers.pop(uid, None):
-            timer.cancel()
+        self._alarms.forget(uid)
         self._same[sight.identity].discard(uid)
         if not self._same[sight.identity]:
             del self._same[sight.identity]
 
     def _look(self, uid: str) -> None:
-        """Process it, or have it deleted when it's time."""
-        sight = self._sights.get(uid)
-        if sight is None or not self._running or sight.metadata.deletion_timestamp:
+        """Process it, or set the alarm for its deletion."""
+        sight = self._sights[uid]
+        if sight.metadata.deletion_timestamp:
             return
         if sight.processed:
             self._failures.pop(uid, None)
-            if sight.expiry:
-                self._later(uid, sight.expiry, lambda: self._old.put_nowait(sight))
-            return
-        if uid in self._timers:
-            return  # it failed and waits
+            self._alarms.wake(uid, sight.expiry)
+        elif uid not in self._failures:  # else it waits for its alarm
+            self._queue(sight)
+
+    def _queue(self, sight: Sight) -> None:
         namespace = sight.metadata.namespace
-        self._pending[namespace][uid] = None
-        if namespace not in self._workers:
-            worker = asyncio.get_running_loop().create_task(self._work(namespace), name=f"events of {namespace}")
-            self._workers[namespace] = worker
+        self._pending[namespace][sight.metadata.uid] = None
+        self._workers.look(namespace)
 
-    def _later(self, uid: str, moment: datetime, act: Callable[[], None]) -> None:
-        if timer := self._timers.pop(uid, None):
-            timer.cancel()
-
-        def fire() -> None:
-            self._timers.pop(uid, None)
-            act()
-
-        delay = max(0.0, (moment - self._clock()) / timedelta(seconds=1))
-        self._timers[uid] = asyncio.get_running_loop().call_later(delay, fire)
+    async def _ring(self, uid: str) -> timedelta:
+        """An event is old, or waited long enough since it failed."""
+        sight = self._sights.get(uid)
+        if sight and sight.processed:
+            await self._delete(sight)
+        elif sight:
+            self._queue(sight)
+        return timedelta(0)
 
     async def run(self) -> None:
         """Work until cancelled; what was seen before is looked at now."""
-        self._running = True
-        for uid in list(self._sights):
+        self._workers.running = self._alarms.running = True
+        for uid in self._sights:
             self._look(uid)
         try:
-            await asyncio.gather(*(self._delete_old() for _ in range(DELETERS)))
+            await asyncio.Event().wait()
         finally:
-            self._running = False
-            for timer in self._timers.values():
-                timer.cancel()
-            for worker in self._workers.values():
-                worker.cancel()
-            await asyncio.gather(*self._workers.values(), return_exceptions=True)
+            await asyncio.gather(self._workers.stop(), self._alarms.stop())
 
-    async def _work(self, namespace: str) -> None:
+    async def _work(self, namespace: str) -> timedelta:
         pending = self._pending[namespace]
-        try:
-            while pending:
-                uids = list(islice(pending, BATCH))
-                for uid in uids:
-                    del pending[uid]
-                await self._process_all(namespace, [self._sights[uid] for uid in uids if uid in self._sights])
-        finally:
-            del self._workers[namespace]
+        uids = list(islice(pending, BATCH))
+        for uid in uids:
+            del pending[uid]
+        await self._process_all(namespace, [self._sights[uid] for uid in uids if uid in self._sights])
+        if pending:
+            self._workers.look(namespace)
+        return timedelta(0)
 
     async def _process_all(self, namespace: str, batch: Sequence[Sight]) -> None:
         if not self._allowed():
@@ -266,9 +253,8 @@ class Events:
         uid = sight.metadata.uid
         failures = self._failures[uid] = self._failures.get(uid, 0) + 1
         log.warning("an event waits", name=sight.metadata.name, error=str(error), failures=failures)
-        pause = timedelta(seconds=growing(RETRY, failures - 1))
         if uid in self._sights:
-            self._later(uid, self._clock() + pause, lambda: self._look(uid))
+            self._alarms.wake(uid, self._clock() + timedelta(seconds=growing(RETRY, failures - 1)))
 
     async def _say_problems(
         self, event: Event, workflows: Sequence[Subscriber], problems: Sequence[EventProblem]
@@ -290,19 +276,18 @@ class Events:
             except ApiError as error:
                 log.warning("Kubernetes Event not posted", reason=found.reason, error=str(error))
 
-    async def _delete_old(self) -> None:
-        while True:
-            sight = await self._old.get()
-            metadata = sight.metadata
-            if metadata.uid not in self._sights or not self._allowed():
-                continue
-            path = resource(API_VERSION, metadata.namespace, "workflowevents", metadata.name)
+    async def _delete(self, sight: Sight) -> None:
+        metadata = sight.metadata
+        path = resource(API_VERSION, metadata.namespace, "workflowevents", metadata.name)
+        async with self._deleting:
+            if not self._allowed():
+                return
             try:
                 await self._cluster.call("DELETE", path, {"preconditions": {"uid": metadata.uid}})
             except ApiError as error:
                 if error.code not in (404, 409):
                     log.warning("an old event was not deleted", name=metadata.name, error=str(error))
-                    self._later(metadata.uid, self._clock() + DELETED_AGAIN, partial(self._old.put_nowait, sight))
+                    self._alarms.wake(metadata.uid, self._clock() + DELETED_AGAIN)
 
 
 def _waits(sight: Sight | None) -> int:

@@ -29,10 +29,10 @@ from adze.shell.election import Elector
 from adze.shell.engine import Engine
 from adze.shell.events import Events
 from adze.shell.gateway import Gateway
-from adze.shell.keys import sweep
 from adze.shell.release import release as release_all
 from adze.shell.schedules import Schedules
 from adze.shell.settings import Settings
+from adze.shell.sweep import sweep
 from adze.shell.watch import Watch
 from adze.shell.webhooks import Webhooks
 from adze.shell.webhooks import review as review_webhook

@@ -11,14 +11,14 @@ from typing import Any
 import structlog
 
 from adze.core import calls, ticks
-from adze.core.backoff import growing
 from adze.core.calls import Failure, ScheduleCall
 from adze.core.cron import Sight
 from adze.core.model import Run, Workflow, version
 from adze.shell import metrics
 from adze.shell.driver import Driver
-from adze.shell.engine import RETRY, Engine
+from adze.shell.engine import Engine
 from adze.shell.outside import drive, utcnow
+from adze.shell.workers import Workers
 
 log = structlog.get_logger()
 
@@ -26,8 +26,6 @@ CLOCK_CHECK = 5.0
 """Seconds between comparisons of the wall clock with the clock that timers go by."""
 JUMP = timedelta(seconds=0.5)
 """A difference of the two that is a jump of the wall clock."""
-LONGEST = timedelta(days=1)
-"""Longest sleep: an event loop takes no timers for years."""
 
 Key = tuple[str, str]
 
@@ -48,27 +46,22 @@ class Schedules:
         self._allowed = allowed
         self._clock = clock
         self._workflows: dict[Key, Workflow] = {}
-        self._workers: dict[Key, asyncio.Task[None]] = {}
-        self._dirty: set[Key] = set()
-        self._timers: dict[Key, asyncio.TimerHandle] = {}
-        self._failures: dict[Key, int] = {}
+        self._workers = Workers(self._look, clock)
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to work; what was learnt before is looked at now."""
+        self._workers.running = True
         self._watcher = asyncio.get_running_loop().create_task(self._watch_clock(), name="clock")
         for key in self._workflows:
-            self.look(key)
+            self._workers.look(key)
 
     async def stop(self) -> None:
         """Stop between two calls, as a crash could; everything needed is in the API server."""
-        tasks = [*self._workers.values(), *([self._watcher] if self._watcher else [])]
-        self._watcher = None
-        for timer in self._timers.values():
-            timer.cancel()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._workers.stop()
+        if self._watcher:
+            self._watcher.cancel()
+            await asyncio.gather(self._watcher, return_exceptions=True)
 
     def see_workflow(self, workflow: Workflow) -> None:
         """A Workflow as somebody saw it; an older sight than the known one is ignored."""
@@ -82,7 +75,7 @@ class Schedules:
         self._workflows[key] = workflow
         # Our own writes of the status come back too, and are no news.
         if known is None or known.metadata.uid != workflow.metadata.uid or known.spec != workflow.spec:
-            self.look(key)
+            self._workers.look(key)
 
     def lose_workflow(self, key: Key, uid: str | None = None) -> None:
         """The Workflow of that UID, or whichever it was, is no more, or has no schedules any more."""
@@ -90,46 +83,20 @@ class Schedules:
         if known is None or uid not in (None, known.metadata.uid):
             return
         del self._workflows[key]
-        self._failures.pop(key, None)
-        if timer := self._timers.pop(key, None):
-            timer.cancel()
+        self._workers.forget(key)
 
-    def look(self, key: Key) -> None:
-        """This workflow needs a look: now if its worker is idle, else once the present look is over."""
-        if self._watcher is None:
-            return
-        self._dirty.add(key)
-        if key not in self._workers:
-            self._workers[key] = asyncio.get_running_loop().create_task(self._work(key), name=f"schedules {key}")
-
-    async def _work(self, key: Key) -> None:
-        try:
-            while key in self._dirty:
-                self._dirty.discard(key)
-                await self._look(key)
-        finally:
-            del self._workers[key]
-
-    async def _look(self, key: Key) -> None:
+    async def _look(self, key: Key) -> timedelta:
         workflow = self._workflows.get(key)
         if workflow is None or workflow.metadata.deletion_timestamp:
-            return
-        try:
-            look = await drive(ticks.reconcile(workflow, self._sight(workflow), self._clock()), self._do, self._allowed)
-        except Exception:
-            failures = self._failures[key] = self._failures.get(key, 0) + 1
-            self._wake(key, self._clock() + timedelta(seconds=growing(RETRY, failures - 1)))
-            metrics.failed_passes.inc()
-            log.exception("a look at schedules failed; it is tried again", workflow=key, failures=failures)
-            return
-        self._failures.pop(key, None)
-        if look is None:
-            return
-        self._wake(key, look.wake)
-        for run in look.runs:
+            return timedelta(0)
+        look = await drive(ticks.reconcile(workflow, self._sight(workflow), self._clock()), self._do, self._allowed)
+        if look and key in self._workflows:
+            self._workers.wake(key, look.wake, again=look.again)
+        for run in look.runs if look else ():
             # Recorded now: whether the watch has brought it before or not, it may begin.
             self._engine.see_run(run)
             self._engine.look(run.metadata.uid)
+        return timedelta(0)
 
     def _sight(self, workflow: Workflow) -> Sight:
         mine = self._engine.waiting(*workflow.key)
@@ -157,13 +124,6 @@ class Schedules:
         elif isinstance(call, calls.CreateRun) and isinstance(answer, Run):
             metrics.observe_tick(answer, self._clock())
 
-    def _wake(self, key: Key, moment: datetime | None) -> None:
-        if timer := self._timers.pop(key, None):
-            timer.cancel()
-        if moment is not None and key in self._workflows and self._watcher:
-            delay = min(max(timedelta(0), moment - self._clock()), LONGEST) / timedelta(seconds=1)
-            self._timers[key] = asyncio.get_running_loop().call_later(delay, self.look, key)
-
     async def _watch_clock(self) -> None:
         """Timers go by a clock that never jumps. When the wall clock does, every timer is wrong."""
         loop = asyncio.get_running_loop()
@@ -174,5 +134,5 @@ class Schedules:
             if abs((now - wall) - timedelta(seconds=later - steady)) > JUMP:
                 log.warning("the clock has jumped; all schedules are looked at", now=str(now))
                 for key in self._workflows:
-                    self.look(key)
+                    self._workers.look(key)
             wall, steady = now, later

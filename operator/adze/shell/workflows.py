@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import structlog
 
-from adze.core import conditions, cron, kinds
+from adze.core import conditions
 from adze.core.draft import Notice
 from adze.core.model import API_VERSION, GROUP, Workflow
-from adze.core.pieces import Problem
 from adze.core.policy import Policy
-from adze.core.revision import InvalidWorkflow, digest, of_run, place
+from adze.core.review import problems
+from adze.core.revision import InvalidWorkflow
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource
 from adze.shell.driver import kubernetes_event
 from adze.shell.outside import utcnow
@@ -52,19 +52,8 @@ async def review(cluster: Cluster, workflow: Workflow, instance: str, policy: Po
     metadata = workflow.metadata
     if workflow.status.observed_generation == metadata.generation or metadata.deletion_timestamp:
         return
-    problems: list[Problem] = []
-    schema = None
-    try:
-        revision = of_run(digest(workflow.spec), workflow.spec)
-        schema = revision.input
-        rulings = (
-            (place(node.step, node.stage), kinds.forbidden(node.step, policy)) for node in revision.nodes.values()
-        )
-        problems += (Problem(f"{step}.{field}", message) for step, ruling in rulings for field, message in ruling)
-    except InvalidWorkflow as error:
-        problems += error.problems
-    problems += cron.problems(workflow.spec, schema)
-    problem = str(InvalidWorkflow(problems))[:4096] if problems else None
+    found = problems(workflow.spec, policy)
+    problem = str(InvalidWorkflow(found))[:4096] if found else None
     wanted = conditions.of_workflow(problem, suspended=workflow.spec.suspend)
     status: dict[str, Any] = {
         "observedGeneration": metadata.generation,

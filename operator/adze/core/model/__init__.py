@@ -21,6 +21,7 @@ from adze.core.model.base import (
     rule,
     version,
 )
+from adze.core.model.cache import Entry, EntryData, StepCache
 from adze.core.model.concurrency import MOST_SLOTS, Concurrency, Strategy
 from adze.core.model.event import Event, EventProblem, EventRun, EventSpec, EventStatus
 from adze.core.model.lease import LEASE_API_VERSION, MICROTIME, Lease
@@ -33,6 +34,7 @@ from adze.core.model.run import (
     ItemsStatus,
     ItemStatus,
     Phase,
+    RerunOf,
     Run,
     RunSpec,
     RunStatus,
@@ -97,6 +99,8 @@ __all__ = [
     "Decision",
     "Defaults",
     "Duration",
+    "Entry",
+    "EntryData",
     "EnvVar",
     "Event",
     "EventProblem",
@@ -119,6 +123,7 @@ __all__ = [
     "PullPolicy",
     "RateLimit",
     "Record",
+    "RerunOf",
     "Retention",
     "Run",
     "RunIf",
@@ -128,6 +133,7 @@ __all__ = [
     "SecretRef",
     "SignatureEncoding",
     "Step",
+    "StepCache",
     "StepNode",
     "StepStatus",
     "Strategy",

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
 
+import msgspec
 from msgspec import Meta
 
 from adze.core.model.base import (
@@ -145,6 +146,7 @@ class RunStatus(Record, frozen=True, kw_only=True):
         Annotated[dict[str, Any], doc("The workflow as it was when the run started; edits change nothing.", **FREE)]
         | None
     ) = None
+    input: Annotated[dict[str, Any], doc("Input of the run that this one repeats.", **FREE)] | None = None
     conditions: Annotated[
         tuple[Condition, ...],
         doc(
@@ -162,6 +164,24 @@ class RunStatus(Record, frozen=True, kw_only=True):
             yield step
             if step.items:
                 yield from step.items.active
+
+
+class RerunOf(Record, frozen=True, kw_only=True):
+    """Which run to repeat, and from where."""
+
+    run: Annotated[ObjectName, doc("Name of a run in the same namespace that has ended.")]
+    from_: (
+        Annotated[
+            str,
+            doc(
+                "A step: it runs again, with all after it and whatever failed. Failed: only what failed or was "
+                "cancelled, and what comes after that. Default: everything.",
+                pattern="^(Failed|[a-z]([-a-z0-9]*[a-z0-9])?)$",
+                max_length=40,
+            ),
+        ]
+        | None
+    ) = msgspec.field(default=None, name="from")
 
 
 class Decision(StrEnum):
@@ -192,6 +212,9 @@ class RunSpec(Record, frozen=True, kw_only=True):
     workflow: Annotated[ObjectName, doc("Name of the Workflow in the same namespace.")] | None = None
     workflow_spec: Annotated[WorkflowSpec, doc("The workflow itself, instead of a name.")] | None = None
     input: Annotated[dict[str, Any], doc("The run's input.", **FREE)] | None = None
+    rerun_of: (
+        Annotated[RerunOf, doc("Repeat a run that has ended, with its workflow as it was then and its input.")] | None
+    ) = None
     priority: (
         Annotated[int, doc("Instead of the workflow's priority; may change while the run waits.", **PRIORITY)] | None
     ) = None

@@ -18,6 +18,7 @@ from adze.core.model.base import (
     doc,
     rule,
 )
+from adze.core.model.cache import StepCache
 from adze.core.model.concurrency import ConcurrencyEntry
 from adze.core.model.pod import JobTemplate, PodOverlay
 from adze.core.model.rate import RateLimitEntry
@@ -169,6 +170,11 @@ ITEMS_ONLY = rule(
     "has(self.forEach) || !(has(self.maxParallel) || has(self.failurePolicy))",
     "maxParallel and failurePolicy are for steps with forEach",
 )
+CONTAINERS_CACHE = rule(
+    "!has(self.cache) || !has(self.forEach) &&"
+    " (has(self.script) || has(self.image) || has(self.command) || has(self.args))",
+    "cache is for container and script steps without forEach",
+)
 ONE_DECISION = rule(
     "!(has(self.forEach) && has(self.approval))",
     "an approval is asked for once: no forEach. Let a step with forEach have it as its parent",
@@ -224,6 +230,9 @@ class Step(Defaults, frozen=True, kw_only=True):
         tuple[RateLimitEntry, ...],
         doc("Units that an attempt takes as it starts, all of them or none.", **ATOMIC, max_length=4),
     ] = ()
+    cache: (
+        Annotated[StepCache, doc("Reuse what this step of the workflow has handed over under the same key.")] | None
+    ) = None
     output: (
         Annotated[dict[str, Any], doc("JSON Schema of the output; an attempt whose output breaks it fails.", **FREE)]
         | None
@@ -234,5 +243,7 @@ STEPS_WAIT = rule(
     "!has(self.concurrency) || self.concurrency.all(c, !has(c.strategy) || c.strategy in ['Queue', 'RoundRobin'])",
     "a step waits for its slot: strategy must be Queue or RoundRobin",
 )
-STEP_RULES = {"x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, ONE_DECISION, STEPS_WAIT]}
+STEP_RULES = {
+    "x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, ONE_DECISION, CONTAINERS_CACHE, STEPS_WAIT]
+}
 StepNode = Annotated[Step, doc("A step.", **STEP_RULES)]

@@ -11,6 +11,7 @@ from adze.core.revision import Node, Stage
 from adze.core.rules import items, retry
 from adze.core.rules.admit import may_claim
 from adze.core.rules.reach import Ending, reach
+from adze.core.rules.reuse import reuse
 from adze.core.rules.settle import settle_wait
 from adze.core.slots import InvalidKey
 
@@ -86,6 +87,8 @@ def _start(draft: Draft, node: Node) -> None:
             items.expand(draft, node, status)
             if node.name in draft.fans:
                 items.fill(draft, node, _start)
+            return
+        if reuse(draft, node, status):
             return
         number = status.attempts[-1].number + 1 if status.attempts else 1
         if may_claim(draft, node, status, number):

@@ -102,7 +102,7 @@ def _runs(draft: Draft, entry: ItemStatus) -> bool:
 def _startable(draft: Draft, fan: Fan) -> int:
     """How many new items may start now."""
     entries = sum(len(other.entries) for other in draft.fans.values())
-    return max(0, min(_room(draft, fan), fanout.ENTRIES - entries, fan.items.total - fan.next))
+    return max(0, min(_room(draft, fan), fanout.ENTRIES - entries, fan.left))
 
 
 def _start_retries(draft: Draft, fan: Fan, start: Start) -> None:
@@ -116,8 +116,8 @@ def _start_retries(draft: Draft, fan: Fan, start: Start) -> None:
 
 
 def _start_new(draft: Draft, fan: Fan, start: Start) -> None:
-    for index in range(fan.next, fan.next + min(_startable(draft, fan), fanout.WAVE)):
-        fan.next = index + 1
+    for _ in range(min(_startable(draft, fan), fanout.WAVE)):
+        index = fan.take()
         entry = ItemStatus(name=names.part(fan.node.name, index))
         draft.put(entry)
         start(draft, fan.node.item(index))
