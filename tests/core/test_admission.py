@@ -8,7 +8,7 @@ import pytest
 from adze.core import admission, planner, slots
 from adze.core import revision as revisions
 from adze.core.calls import FreeSlot, MarkSlot, Say, TakeSlot
-from adze.core.model import Run, RunStatus, Strategy
+from adze.core.model import Phase, Run, RunStatus, Strategy
 from adze.core.observed import Observed
 from adze.core.queues import Queues
 from adze.core.slots import RUN, Need, Slot, Want
@@ -152,6 +152,15 @@ def test_a_slot_that_is_lost_while_it_is_used_is_told_once_and_taken_again() -> 
     queues.see(other, None)
     again = admit(queues).answer({})
     assert again.kinds == ["TakeSlot"]
+
+
+def test_a_slot_that_its_run_has_just_freed_is_not_lost() -> None:
+    new = run("hello", name="r", uid="r")
+    final = msgspec.structs.replace(new, status=RunStatus(phase=Phase.SUCCEEDED, start_time=NOW, finish_time=NOW))
+    queues = Queues({"r": final})
+    queues.ask(new, [Want(RUN, (ONE,), slots.order(new, 0), running=True)], NOW)
+    asking(queues, "next", ONE, born=5)
+    assert asked(admit(queues)) == [("adze-one-0", "next")]
 
 
 def test_a_late_answer_does_not_bring_a_deleted_slot_back() -> None:

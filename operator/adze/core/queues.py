@@ -14,7 +14,7 @@ from adze.core.groups import Choice, Demand, Group, Key, Known
 from adze.core.meter import Meter
 from adze.core.model import Lease, Run, version
 from adze.core.policy import Policy
-from adze.core.slots import RUN, Dismissal, Need, Slot, Wait, Want, claimed
+from adze.core.slots import RUN, Dismissal, Need, Slot, Wait, Want, claimed, in_use
 from adze.core.strategies import STRATEGIES, Line, Member
 
 TOLD_AGAIN = timedelta(seconds=10)
@@ -29,6 +29,7 @@ class Queues:
     def __init__(self, runs: Mapping[str, Run] | None = None, policy: Policy | None = None) -> None:
         """`runs` are all runs that are known, by UID."""
         runs = {} if runs is None else runs
+        self._runs = runs
         self.meter = Meter(runs)
         self.caps = Caps(runs, policy or Policy())
         self._demands: dict[str, dict[str, Demand]] = {}
@@ -260,7 +261,7 @@ class Queues:
             if not group.members and not group.slots:
                 del self._groups[namespace, name]
                 continue
-            lost = [key for key, member in group.members.items() if member.want.running and key not in group.held]
+            lost = [key for key, member in group.members.items() if member.want.running and self._lost(group, key)]
             if lost and name not in listed:
                 # It may only not be known here: to take another would be one too many.
                 choice.doubt.add(name)
@@ -271,6 +272,11 @@ class Queues:
             self._tidy(choice, group)
             self._rank(choice, namespace, name, reserved)
         return choice
+
+    def _lost(self, group: Group, key: Key) -> bool:
+        """Whether a slot is gone that is in use. A run that has just freed it may not have said so yet."""
+        run = self._runs.get(key[0])
+        return key not in group.held and (run is None or in_use(run, key[1]))
 
     def _mourn(self, choice: Choice, demand: Demand, key: str) -> None:
         if not demand.lost:

@@ -177,6 +177,15 @@ def claimed(run: Run, holder: str) -> bool:
     return bool(status.attempts and status.attempts[-1].number >= int(number)) if status else step.endswith("]")
 
 
+def in_use(run: Run, holder: str) -> bool:
+    """Whether a run that has used a holder's slots still does: it hasn't ended, and that attempt is open."""
+    if run.status.phase.final or holder == RUN:
+        return not run.status.phase.final
+    step, _, number = holder.rpartition("#")
+    part = next((part for part in run.status.parts() if part.name == step), None)
+    return bool(part and part.open_attempt and part.open_attempt.number == int(number))
+
+
 def needed(wants: Iterable[Want], held: Sequence[Slot], holder: str) -> list[Slot] | None:
     """The slots by which a holder may run, its run's own among them; None if one isn't there."""
     found: list[Slot] = []
