@@ -70,6 +70,17 @@ def test_a_lost_attempt_is_counted_apart() -> None:
     assert "1 +1 lost" in shown(drive)[2]
 
 
+def test_items_that_failed_or_are_in_flight_have_rows() -> None:
+    fetch = step("fetch", forEach="input.urls", maxParallel=12, failurePolicy="Continue")
+    drive = Drive(workflow(fetch), input={"urls": list(range(20))}).until_quiet()
+    drive.start("fetch[0]").pass_time(2).fail("fetch[0]", exit_code=7, message="no route").succeed("fetch[1]")
+    lines = shown(drive)
+    assert lines[3].split()[:4] == ["├─", "fetch[0]", "Failed", "1"]
+    assert lines[3].endswith("ExitCode: exit code 7: no route")
+    assert [line.split()[1] for line in lines[4:-1]] == [f"fetch[{index}]" for index in range(2, 11)]
+    assert lines[-1].split() == ["└─", "3", "more"]
+
+
 def test_why_a_pod_waits_is_told() -> None:
     drive = Drive(workflow(step("a"))).until_quiet().change("a", unschedulable).pass_time(3)
     assert shown(drive)[2].endswith("Unschedulable: 0/3 nodes are available: 3 Insufficient memory.")

@@ -26,7 +26,10 @@ PAGES = sorted(
     for path in ROOT.glob(pattern)
 )
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
-WITH_YAML = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("workflow-language", "concurrency", "triggers"))]
+WITH_YAML = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("workflow-language", "concurrency", "triggers")),
+]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 CORE = ROOT / "operator" / "adze" / "core"
 OTHER_SOURCES = [ROOT / "operator" / "adze" / "shell" / name for name in ("driver.py", "workflows.py")]

@@ -215,6 +215,22 @@ def test_logs_come_in_order_and_are_followed(kube: Kube, adze_command: Adze) -> 
     assert (wrong.returncode, "did you mean a-second?" in wrong.stderr) == (exits.NOT_FOUND, True)
 
 
+def test_items_have_their_logs_and_other_runs_are_named(kube: Kube, adze_command: Adze) -> None:
+    kube.apply(
+        workflow("child", {"name": "a", **shell("true")}),
+        run(
+            "r",
+            {"name": "fetch", "forEach": "['x', 'y']", **shell("echo got ${item}")},
+            {"name": "nested", "workflow": {"name": "child"}},
+        ),
+    )
+    child = kube.ended("r")["steps"][1]["attempts"][0]["run"]
+    assert adze_command.must("logs", "r").splitlines() == ["fetch[0]/1 | got x", "fetch[1]/1 | got y"]
+    assert adze_command.must("logs", "r", "fetch[1]", "--no-prefix") == "got y\n"
+    assert f"nested/1 is a run: adze logs {child}" in adze_command("logs", "r").stderr
+    assert f"run {child}" in adze_command.must("describe", "run", "r")
+
+
 def test_logs_before_there_are_any_say_why(kube: Kube, adze_command: Adze) -> None:
     kube.apply(run("r", {"name": "a", "image": "localhost/adze/nowhere:1"}))
     kube.step("r", "a", lambda step: step.get("reason") == "ImagePullBackOff", timeout=20)

@@ -23,9 +23,10 @@ COLOURS = ("cyan", "green", "magenta", "yellow", "blue")
 
 
 def owner(pod: Object) -> tuple[str, int]:
-    """Step and number of the attempt that a Pod is."""
+    """Step, or item of one such as `fetch[42]`, and number of the attempt that a Pod is."""
     labels = pod["metadata"].get("labels", {})
-    return labels.get(names.STEP, ""), int(labels.get(names.ATTEMPT, "0"))
+    step, item = labels.get(names.STEP, ""), labels.get(names.ITEM)
+    return names.part(step, int(item)) if item else step, int(labels.get(names.ATTEMPT, "0"))
 
 
 def started(pod: Object) -> bool:
@@ -61,7 +62,7 @@ class Lines:
         step, attempt = owner(pod)
         prefix = f"{step}/{attempt}".ljust(self._width)
         if self._coloured:
-            prefix = click.style(prefix, fg=self._colours.get(step))
+            prefix = click.style(prefix, fg=self._colours.get(names.step_of(step)))
         # The step's own colours are its business, wherever they go.
         click.echo(f"{prefix} | {text}" if self._prefix else text, color=True)
 

@@ -1,5 +1,6 @@
 """`adze logs`: what the Pods of a run have printed, in the order of steps and attempts."""
 
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -33,6 +34,7 @@ def logs(
     \b
     adze logs order-1001
     adze logs order-1001 charge --attempt 1
+    adze logs order-1001 'fetch[42]'
     adze logs order-1001 -f
     """
     wanted = Wanted(cluster.get(RUNS, run), step, attempt)
@@ -41,6 +43,8 @@ def logs(
     lost = list(wanted.gone(pods))
     for step_name, number in lost:
         lines.note(step_name, number, "has no Pod any more, so its log is gone")
+    for step_name, number, where in wanted.elsewhere():
+        lines.note(step_name, number, where)
     if follow and not wanted.over(wanted.run):
         follow_all(cluster, wanted, pods, lines, tail)
     elif pods:
@@ -57,31 +61,40 @@ class Wanted:
 
     def __init__(self, run: Object, step: str | None, attempt: int | None) -> None:
         self.run = run
-        self._step = step
         self._attempt = attempt
         status = run.get("status", {})
         written = tree.Definitions(status.get("workflowSpec") or run["spec"].get("workflowSpec") or {}).names()
         begun = [known["name"] for known in status.get("steps", ())]
         self.order = list(dict.fromkeys([*written, *begun]))
-        if step and step not in self.order:
-            near = exits.did_you_mean(step, self.order)
+        item = re.fullmatch(r"(.+)\[(\d+)\]", step or "")
+        self._step: str | None = item[1] if item else step
+        self._item = item and item[2]
+        if self._step and self._step not in self.order:
+            near = exits.did_you_mean(self._step, self.order)
             raise exits.NotFound(f"run {run['metadata']['name']!r} has no step {step!r}{near}")
-        if attempt and tree.ended(run) and attempt > max(map(_newest, self._steps(run)), default=0):
+        fans = any(known.get("items") for known in self._steps(run))
+        if attempt and not fans and tree.ended(run) and attempt > max(map(_newest, self._steps(run)), default=0):
             raise exits.NotFound(f"there is no attempt {attempt} of {step or 'any step'}")
 
     @property
     def query(self) -> Query:
         """Selects the Pods on the server."""
-        labels = {names.RUN_UID: self.run["metadata"]["uid"], names.STEP: self._step, names.ATTEMPT: self._attempt}
+        labels = {
+            names.RUN_UID: self.run["metadata"]["uid"],
+            names.STEP: self._step,
+            names.ITEM: self._item,
+            names.ATTEMPT: self._attempt,
+        }
         return {"labelSelector": ",".join(f"{label}={value}" for label, value in labels.items() if value is not None)}
 
     def sorted(self, pods: Iterable[Object]) -> list[Object]:
-        """Pods in the order of steps and attempts."""
+        """Pods in the order of steps, items and attempts."""
         places = {name: place for place, name in enumerate(self.order)}
 
-        def key(pod: Object) -> tuple[int, int, str]:
-            step, attempt = owner(pod)
-            return places.get(step, len(places)), attempt, pod["metadata"]["name"]
+        def key(pod: Object) -> tuple[int, int, int, str]:
+            part, attempt = owner(pod)
+            place = places.get(names.step_of(part), len(places))
+            return place, names.index(part) or 0, attempt, pod["metadata"]["name"]
 
         return sorted(pods, key=key)
 
@@ -94,6 +107,15 @@ class Wanted:
                 pod = attempt.get("pod")
                 if asked and pod and attempt.get("startTime") and pod not in there:
                     yield step["name"], attempt["number"]
+
+    def elsewhere(self) -> Iterator[tuple[str, int, str]]:
+        """Step, number and whereabouts of the attempts that are no Pods of the run."""
+        for step in self._steps(self.run):
+            for attempt in step.get("attempts", ()):
+                if job := attempt.get("job"):
+                    yield step["name"], attempt["number"], f"is a Job: kubectl logs -l job-name={job} --prefix"
+                elif child := attempt.get("run"):
+                    yield step["name"], attempt["number"], f"is a run: adze logs {child}"
 
     def over(self, run: Object) -> bool:
         """Whether no further Pod of what is asked for can come."""

@@ -14,6 +14,8 @@ Object = Mapping[str, Any]
 TITLES = header("STEP", "PHASE", "ATTEMPTS", "TIME", "WHY")
 PATIENCE = timedelta(seconds=10)
 """How long an operator may take for its first look at a run."""
+ITEMS = 10
+"""Items of a step that have rows of their own."""
 FINAL = frozenset({"Succeeded", "Failed", "Cancelled", "Skipped"})
 
 
@@ -91,9 +93,11 @@ def _steps(status: Object, steps: list[Object], now: datetime) -> Iterator[tuple
             phase(phases[name]),
             Cell(_count(step, definitions.allowed(name))),
             Cell(took(attempts[0].get("startTime"), _finish(step), now) if attempts else ""),
-            Cell(why_step(step, now) or _parents(step, definitions.parents(name), phases)),
+            Cell(why_step(step, now) or _parents(step, definitions.parents(name), phases) or _carrier(attempts)),
         )
-        yield from _attempts(attempts, "   " if last else "│  ", now)
+        margin = "   " if last else "│  "
+        yield from _attempts(attempts, margin, now)
+        yield from _items(step, margin, definitions.allowed(name), now)
 
 
 def _count(step: Object, allowed: int) -> str:
@@ -123,6 +127,29 @@ def _parents(step: Object, parents: tuple[str, ...], phases: Mapping[str, str]) 
     """The parents that a step still waits for."""
     waits = [parent for parent in parents if phases.get(parent) not in FINAL]
     return f"after {', '.join(waits)}" if waits and step.get("phase", "Pending") == "Pending" else ""
+
+
+def _carrier(attempts: tuple[Object, ...]) -> str:
+    """The Job or child run that the step is, if it's no Pod."""
+    last: Object = attempts[-1] if attempts else {}
+    return next((f"{kind} {last[field]}" for field, kind in (("job", "Job"), ("run", "run")) if last.get(field)), "")
+
+
+def _items(step: Object, margin: str, allowed: int, now: datetime) -> Iterator[tuple[Cell, ...]]:
+    """A row for each of the first items of a forEach step that have failed or are in flight; the others are counted."""
+    fan = step.get("items") or {}
+    told = [*fan.get("failures", ()), *fan.get("active", ())]
+    for item in told[:ITEMS]:
+        attempts = item.get("attempts", ())
+        yield (
+            Cell(f"{margin}{'└─' if item is told[-1] else '├─'} {item['name']}"),
+            phase(item.get("phase", "Pending")),
+            Cell(_count(item, allowed)),
+            Cell(took(attempts[0].get("startTime"), _finish(item), now) if attempts else ""),
+            Cell(why_step(item, now) or _carrier(attempts)),
+        )
+    if len(told) > ITEMS:
+        yield Cell(f"{margin}└─ {len(told) - ITEMS} more"), Cell(""), Cell(""), Cell(""), Cell("")
 
 
 def _attempts(attempts: tuple[Object, ...], margin: str, now: datetime) -> Iterator[tuple[Cell, ...]]:

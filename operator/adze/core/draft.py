@@ -138,7 +138,7 @@ class Draft:
 
     def _set(self, status: ItemStatus) -> bool:
         status = bounded(status)
-        known = self.fans[status.name.partition("[")[0]].entries if not isinstance(status, StepStatus) else self.steps
+        known = self.fans[names.step_of(status.name)].entries if not isinstance(status, StepStatus) else self.steps
         changed = status != known.get(status.name)
         known[status.name] = status  # type: ignore[assignment]
         return changed

@@ -268,5 +268,5 @@ def settled(items: ItemsStatus, index: int) -> bool:
 def folded(status: RunStatus, part: str) -> bool:
     """Whether that is an item which has folded."""
     index = names.index(part)
-    step = next((step for step in status.steps if step.name == part.partition("[")[0]), None)
+    step = next((step for step in status.steps if step.name == names.step_of(part)), None)
     return index is not None and step is not None and step.items is not None and settled(step.items, index)

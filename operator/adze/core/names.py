@@ -104,6 +104,11 @@ def part(step: str, item: int) -> str:
     return f"{step}[{item}]"
 
 
+def step_of(part: str) -> str:
+    """The step that a part is, or is an item of."""
+    return part.partition("[")[0]
+
+
 def index(part: str) -> int | None:
     """The item's index in the name of a step's part; None for the step itself."""
     return int(part[part.index("[") + 1 : -1]) if part.endswith("]") else None

@@ -125,7 +125,7 @@ class Revision:
 
     def node(self, part: str) -> Node:
         """The node of a step, or of an item named step[index]."""
-        node = self.nodes[part.partition("[")[0]]
+        node = self.nodes[names.step_of(part)]
         index = names.index(part)
         return node if index is None else node.item(index)
 

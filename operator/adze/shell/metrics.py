@@ -51,6 +51,6 @@ def _count_folded(before: RunStatus, after: RunStatus) -> None:
     steps = {step.name: step.items for step in after.steps if step.items}
     left = {part.name for part in before.parts() if part.open_attempt} - {part.name for part in after.parts()}
     for name in left:
-        items, index = steps.get(name.partition("[")[0]), names.index(name)
+        items, index = steps.get(names.step_of(name)), names.index(name)
         if items and index is not None:
             attempts_finished.labels("succeeded" if intervals.holds(items.succeeded, index) else "failed").inc()
