@@ -18,12 +18,14 @@ from .proxy import Proxy, Trap
 PATIENCE = 150.0
 
 
-async def kills(lab: Lab, seed: int, seconds: float = 60, runs: int = 30) -> Result:
-    """kill -9 of the operator every 1 to 6 seconds while runs come and go."""
+async def kills(
+    lab: Lab, seed: int, seconds: float = 60, runs: int = 30, within: float = 60, patience: float = PATIENCE
+) -> Result:
+    """kill -9 of the operator every 1 to 6 seconds while runs come and go; they come `within` so many seconds."""
     async with Arena(lab, "kills", seed) as arena:
         await arena.operate()
         await arena.traffic.start()
-        coming = asyncio.create_task(arena.create(shapes.several(runs, pause=1), every=seconds / runs))
+        coming = asyncio.create_task(arena.create(shapes.several(runs, pause=1), every=within / runs))
 
         async def act() -> None:
             arena.kill()
@@ -31,7 +33,7 @@ async def kills(lab: Lab, seed: int, seconds: float = 60, runs: int = 30) -> Res
         await for_seconds(seconds, lambda: arena.chance.uniform(1, 6), act)
         await coming
         arena.over()
-        return await arena.result(PATIENCE)
+        return await arena.result(patience)
 
 
 def _any(request: Request) -> bool:

@@ -60,6 +60,12 @@ names.event_run = lambda *_: f"any-{uuid.uuid4().hex[:12]}"
 """
 """An operator that doesn't find a run that another has started."""
 
+
+async def crowd(lab: Lab, seed: int) -> Result:
+    """200 runs in flight, and kill -9 of the operator every 1 to 6 seconds for two minutes."""
+    return await havoc.kills(lab, seed, seconds=120, runs=200, within=20, patience=900)
+
+
 ALL: dict[str, Scenario] = {
     "crash": crash_diamond,
     "crash-fan": crash_fan,
@@ -86,5 +92,11 @@ ALL: dict[str, Scenario] = {
     "dropped": storms.dropped,
 }
 """The order of a full run."""
-OTHERS: dict[str, Scenario] = {"crash-pair": crash_pair, "no-cas": no_cas, "no-names": no_names, "burst": burst.burst}
+OTHERS: dict[str, Scenario] = {
+    "crash-pair": crash_pair,
+    "crowd": crowd,
+    "no-cas": no_cas,
+    "no-names": no_names,
+    "burst": burst.burst,
+}
 """Run by name only."""
