@@ -52,6 +52,15 @@ def test_no_more_run_than_the_cap_allows_and_the_others_are_told() -> None:
     assert queues.news() == {"r"}
 
 
+def test_where_somebody_waits_for_a_place_there_is_something_to_look_at() -> None:
+    queues = Queues(policy=Policy(parallelism=2))
+    assert queues.namespaces() == []
+    asking(queues, "r", "a#1")
+    assert queues.namespaces() == ["shop"], "a process that starts looks at these, once it knows all runs"
+    admit(queues)
+    assert queues.namespaces() == []
+
+
 def test_a_place_that_is_left_goes_to_who_waits() -> None:
     queues = Queues(policy=Policy(parallelism=1))
     asking(queues, "first", "a#1")

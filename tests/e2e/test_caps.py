@@ -26,6 +26,16 @@ def capped(kube: Kube) -> Iterator[Kube]:
     set_caps(kube, "ADZE_PARALLELISM=0")
 
 
+def test_who_waits_when_the_operator_starts_is_served(capped: Kube) -> None:
+    kube = capped
+    operator = ("--namespace", NAMESPACE, f"deployment/{RELEASE}")
+    kube.must("scale", *operator, "--replicas=0")
+    kube.must("wait", "--namespace", NAMESPACE, "pod", "-l", f"app.kubernetes.io/name={RELEASE}", "--for=delete")
+    kube.apply(run("wide", {"name": "a", **shell("true"), "forEach": "[1, 2, 3]"}))
+    kube.must("scale", *operator, "--replicas=1")
+    assert kube.ended("wide")["phase"] == "Succeeded"
+
+
 def test_a_wide_run_leaves_room_and_the_cap_holds(capped: Kube) -> None:
     kube = capped
     kube.apply(run("wide", {"name": "a", **shell("sleep 2"), "forEach": "[1, 2, 3, 4, 5, 6]"}))

@@ -71,12 +71,15 @@ class Caps:
             self._waiting[run.metadata.namespace].setdefault(run.metadata.uid, {})[holder] = demand
             self.dirty = True
 
+    def namespaces(self) -> list[str]:
+        """Where somebody waits who hasn't been looked at."""
+        return [namespace for namespace, waiting in self._waiting.items() if waiting and self.dirty]
+
     def allot(self, ready: Ready) -> bool:
-        """Give away what is free: to the namespace with the fewest places, then the one served longest ago.
-        Whether anybody got a place.
+        """Give away what is free; whether anybody got a place.
 
-
-        Within a namespace by priority, then to the run with the fewest places: a wide run doesn't hold up the others.
+        It goes to the namespace with the fewest places, then the one served longest ago. Within a namespace by
+        priority, then to the run with the fewest places: a wide run doesn't hold up the others.
         """
         if not self.dirty:
             return False

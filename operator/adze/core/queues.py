@@ -154,7 +154,8 @@ class Queues:
 
     def namespaces(self) -> list[str]:
         """Where something has changed that admission hasn't looked at."""
-        return [*(namespace for namespace, groups in self._dirty.items() if groups), *self.meter.namespaces()]
+        groups = [namespace for namespace, dirty in self._dirty.items() if dirty]
+        return [*dict.fromkeys([*groups, *self.meter.namespaces(), *self.caps.namespaces()])]
 
     def slots_of(self, uid: str) -> tuple[Slot, ...]:
         """The slots that bear a run's UID."""
