@@ -9,7 +9,7 @@ import msgspec
 
 from adze.core import names, planner, upkeep
 from adze.core import revision as revisions
-from adze.core.carrier import OwnerReference, PodMetadata
+from adze.core.carrier import OwnerReference, PodCondition, PodMetadata
 from adze.core.draft import Notice
 from adze.core.model import (
     Attempt,
@@ -33,7 +33,6 @@ from adze.core.pods import (
     ContainerStatus,
     Gate,
     Pod,
-    PodCondition,
     PodSpec,
     Running,
     Terminated,

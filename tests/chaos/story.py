@@ -12,7 +12,7 @@ from adze.core.model import Attempt, ItemsStatus, ItemStatus, Phase, Run, StepSt
 from adze.core.pods import Pod
 from adze.core.slots import LeaseMetadata, LeaseSpec, Slot
 from tests.builders import NOW, UID, deleting, opened, pod, released, run, running, step, succeeded, workflow
-from tests.chaos.checker import Verdict, check
+from tests.chaos.checker import Verdict, Word, check
 from tests.chaos.history import Entry, History
 
 SPEC = workflow(
@@ -98,7 +98,7 @@ class Story:
         """The Pod of an attempt is created."""
         key = self._key(part, number)
         new, index = pod(key, owner=self.uid), names.index(part)
-        labels = {**new.metadata.labels, names.STEP: part.partition("[")[0], names.ATTEMPT: str(number)}
+        labels = {**new.metadata.labels, names.STEP: names.step_of(part), names.ATTEMPT: str(number)}
         labels |= {} if index is None else {names.ITEM: str(index)}
         metadata = replace(new.metadata, labels=labels, uid=uid or new.metadata.uid)
         self._pod(key, replace(new, metadata=metadata))
@@ -146,7 +146,7 @@ class Story:
 
 def attempt(part: str, number: int = 1, uid: str = UID) -> Attempt:
     """An open attempt of a step or an item."""
-    pod = names.pod("r", uid, part.partition("[")[0], number, names.index(part))
+    pod = names.pod("r", uid, names.step_of(part), number, names.index(part))
     return Attempt(number=number, pod=pod)
 
 
@@ -159,3 +159,22 @@ def ended(part: str, number: int, exit_code: int, uid: str = UID) -> Attempt:
 def item(name: str, *attempts: Attempt, **fields: Any) -> ItemStatus:
     """The entry of an item."""
     return ItemStatus(name=name, attempts=attempts, **fields)
+
+
+def must_hold(book: Book) -> None:
+    """Nothing is wrong with it so far."""
+    verdict = book.verdict(ended=False)
+    assert verdict.word is Word.HELD, str(verdict)
+
+
+def must_break(book: Book, code: str) -> None:
+    """That predicate is broken, at the least."""
+    verdict = book.verdict(ended=False)
+    assert verdict.word is Word.BROKEN
+    assert code in [breach.code for breach in verdict.breaches], str(verdict)
+
+
+def must_leave(book: Book, code: str) -> None:
+    """Only at the end something is wrong, and only that."""
+    assert [breach.code for breach in book.verdict().breaches] == [code], str(book.verdict())
+    assert book.verdict(ended=False).word is Word.HELD

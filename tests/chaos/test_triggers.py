@@ -22,9 +22,8 @@ from adze.core.model import (
     Workflow,
 )
 from tests.builders import NOW, step, workflow
-from tests.chaos.checker import Word
 from tests.chaos.history import MarkedMetadata, Marks, Started
-from tests.chaos.story import Book, replace
+from tests.chaos.story import Book, must_break, must_hold, must_leave, replace
 
 SECOND = timedelta(seconds=1)
 Break = Callable[[], Book]
@@ -191,19 +190,14 @@ LEFT: dict[str, tuple[str, Break]] = {
 
 @pytest.mark.parametrize("write", HOLDS.values(), ids=HOLDS)
 def test_what_holds(write: Break) -> None:
-    verdict = write().verdict(ended=False)
-    assert verdict.word is Word.HELD, str(verdict)
+    must_hold(write())
 
 
 @pytest.mark.parametrize(("code", "write"), BREAKS.values(), ids=BREAKS)
 def test_what_breaks(code: str, write: Break) -> None:
-    verdict = write().verdict(ended=False)
-    assert verdict.word is Word.BROKEN
-    assert code in [breach.code for breach in verdict.breaches], str(verdict)
+    must_break(write(), code)
 
 
 @pytest.mark.parametrize(("code", "write"), LEFT.values(), ids=LEFT)
 def test_what_is_left_at_the_end(code: str, write: Break) -> None:
-    book = write()
-    assert [breach.code for breach in book.verdict().breaches] == [code], str(book.verdict())
-    assert book.verdict(ended=False).word is Word.HELD
+    must_leave(write(), code)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from adze.core import admission, planner, slots
+from adze.core import admission, planner, slots, taking
 from adze.core import revision as revisions
 from adze.core.calls import FreeSlot, MarkSlot, Say, TakeSlot
 from adze.core.model import Phase, Run, RunStatus, Strategy
@@ -132,7 +132,7 @@ def test_a_quota_that_takes_no_lease_is_told_and_asked_again() -> None:
     asking(queues, "r", ONE)
     dialogue = admit(queues).answer(QUOTA)
     assert dialogue.result
-    assert dialogue.result.wake == NOW + admission.REFUSED_AGAIN
+    assert dialogue.result.wake == NOW + taking.REFUSED_AGAIN
     assert queues.waits("r", NOW)[RUN].message == "no Lease can be made: QuotaExceeded: exceeded quota: pods=10"
     assert asked(admit(queues)) == [("adze-one-0", "r")]
 

@@ -7,12 +7,12 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from adze.core import names
+from adze.core.carrier import PodCondition
 from adze.core.model import Run
 from adze.core.pods import (
     ContainerState,
     ContainerStatus,
     Pod,
-    PodCondition,
     PodStatus,
     Running,
     Terminated,

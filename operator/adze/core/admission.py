@@ -7,7 +7,7 @@ is followed by a read of the claim, at least one sees the other: so no Pod ever 
 """
 
 from collections.abc import Generator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from adze.core import taking
@@ -20,8 +20,6 @@ from adze.core.queues import Queues
 from adze.core.slots import Slot, claimed, lease
 
 MAX_ROUNDS = 4
-REFUSED_AGAIN = timedelta(seconds=10)
-"""Pause before a Lease that the API server refused (a quota, no rights) is asked for again."""
 
 
 def admit(queues: Queues, namespace: str, now: datetime, *, known: bool) -> Steps:
@@ -45,13 +43,13 @@ def _admit(queues: Queues, namespace: str, now: datetime, *, known: bool) -> Ste
         choice = queues.choose(namespace, listed)
         if not choice:
             return Pass(wake)
-        taking: list[Call] = [
+        takes: list[Call] = [
             TakeSlot(namespace, lease(demand.run, demand.want, need, number, now))
             for demand, need, number in choice.take
         ]
         if choice.lost:
             yield [Say(demand.run, _loss(demand, key)) for demand, key in choice.lost]
-        answers = (yield taking) if taking else ()
+        answers = (yield takes) if takes else ()
         wake = _refused(queues, choice, answers, now) or wake
         settled = yield from _give_back(choice.give_back)
         doubtful = choice.doubt | _surprises([need.group for _, need, _ in choice.take], answers)
@@ -117,5 +115,5 @@ def _refused(queues: Queues, choice: Choice, answers: Sequence[Any], now: dateti
         if isinstance(answer, Problem) and answer.failure in (Failure.REFUSED, Failure.LATER):
             queues.refuse(demand, f"no Lease can be made: {answer.reason}: {answer.message}")
             queues.later(demand.run.metadata.namespace, need.group)
-            wake = now + REFUSED_AGAIN
+            wake = now + taking.REFUSED_AGAIN
     return wake

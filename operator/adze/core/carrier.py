@@ -32,6 +32,16 @@ class PodMetadata(Record, frozen=True, kw_only=True, gc=False):
     deletion_timestamp: datetime | None = None
 
 
+class PodCondition(Record, frozen=True, kw_only=True, gc=False):
+    """A condition of a Pod or a Job."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attempt ended. `reason` is None when it succeeded; the output of a failed one is for `rules.closing`."""

@@ -23,6 +23,11 @@ class Demand:
     told: Wait | None = None
     lost: bool = False
 
+    @property
+    def key(self) -> Key:
+        """Whose want it is."""
+        return self.run.metadata.uid, self.want.holder
+
 
 @dataclass(slots=True)
 class Group:

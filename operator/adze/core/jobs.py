@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from adze.core import names
-from adze.core.carrier import Carrier, Outcome, PodMetadata, condition
+from adze.core.carrier import Carrier, Outcome, PodCondition, PodMetadata, condition
 from adze.core.model import Record
 
 
@@ -27,16 +27,6 @@ class JobSpec(Record, frozen=True, kw_only=True, gc=False):
     suspend: bool = False
 
 
-class JobCondition(Record, frozen=True, kw_only=True, gc=False):
-    """One condition of a Job."""
-
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    last_transition_time: datetime | None = None
-
-
 class JobStatus(Record, frozen=True, kw_only=True, gc=False):
     """How the Job stands."""
 
@@ -45,7 +35,7 @@ class JobStatus(Record, frozen=True, kw_only=True, gc=False):
     active: int = 0
     succeeded: int = 0
     failed: int = 0
-    conditions: tuple[JobCondition, ...] = ()
+    conditions: tuple[PodCondition, ...] = ()
 
 
 class Job(Carrier, frozen=True, kw_only=True):
@@ -60,9 +50,9 @@ class Job(Carrier, frozen=True, kw_only=True):
         """Whether our gate is still on it: it's suspended, and no queue knows of it."""
         return self.metadata.annotations.queue is not None
 
-    def _end(self) -> JobCondition | None:
+    def _end(self) -> PodCondition | None:
         for kind in ("Complete", "Failed"):
-            found: JobCondition | None = condition(self.status.conditions, kind)
+            found: PodCondition | None = condition(self.status.conditions, kind)
             if found and found.status == "True":
                 return found
         return None

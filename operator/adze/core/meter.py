@@ -146,7 +146,7 @@ class Meter:
 
     def waits(self, demand: Demand) -> bool:
         """Whether it's known that a demand has to wait for units."""
-        return (demand.run.metadata.uid, demand.want.holder) in self._moments
+        return demand.key in self._moments
 
     def _fresh(self, namespace: str, take: Take, name: str, now: datetime) -> bool:
         allowance = self._allowances.get((namespace, take.group))
@@ -160,7 +160,7 @@ class Meter:
     def explain(self, demand: Demand, now: datetime) -> Wait:
         """Why a demand has no units yet."""
         namespace = demand.run.metadata.namespace
-        moment = self._moments.get((demand.run.metadata.uid, demand.want.holder))
+        moment = self._moments.get(demand.key)
         texts = []
         for take in demand.want.takes:
             state = self._allowances[namespace, take.group].state
@@ -223,7 +223,7 @@ class Meter:
             # Who waits for one key doesn't hold up those who need another.
             late = [take for take in takes if not windows[take.group].fits(take, name)]
             if not late and not placed(demand):
-                self._eased |= self._moments.pop((demand.run.metadata.uid, demand.want.holder), None) is not None
+                self._eased |= self._moments.pop(demand.key, None) is not None
                 continue
             moments = [windows[take.group].reserve(take, name) for take in late or takes]
             if late:
@@ -245,7 +245,7 @@ class Meter:
         return len(allowance.state.named.keys() - allowance.started) + more >= IN_LINE
 
     def _wait(self, demand: Demand, moment: datetime) -> None:
-        key = demand.run.metadata.uid, demand.want.holder
+        key = demand.key
         if key not in self._moments or not demand.decided:
             demand.decided, demand.told = True, None
             self._stalled.add(key)
@@ -258,7 +258,7 @@ class Meter:
         new = {_name(demand): rates.stamp(now, take.units) for demand, take in takers}
         state = allowance.state.after(new, allowance.started, take.per, now)
         manifest = rates.manifest(namespace, take, state, now)
-        members = [(demand.run.metadata.uid, demand.want.holder) for demand, _ in takers]
+        members = [demand.key for demand, _ in takers]
         return Write(group, allowance.lease, manifest, members)
 
     def _tidy(self) -> None:
@@ -284,7 +284,7 @@ class Meter:
 
 
 def _name(demand: Demand) -> str:
-    return rates.name_of(demand.run.metadata.uid, demand.want.holder)
+    return rates.name_of(*demand.key)
 
 
 def _clock(moment: datetime) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from adze.core import names
-from adze.core.carrier import Carrier, Outcome, PodMetadata, condition
+from adze.core.carrier import Carrier, Outcome, PodCondition, PodMetadata, condition
 from adze.core.model import Record
 from adze.core.schema import DEEPEST, nested_deeper
 
@@ -62,16 +62,6 @@ class ContainerStatus(Record, frozen=True, kw_only=True, gc=False):
 
     name: str
     state: ContainerState = ContainerState()
-
-
-class PodCondition(Record, frozen=True, kw_only=True, gc=False):
-    """A condition of a Pod."""
-
-    type: str
-    status: str
-    reason: str = ""
-    message: str = ""
-    last_transition_time: datetime | None = None
 
 
 class PodStatus(Record, frozen=True, kw_only=True, gc=False):

@@ -207,7 +207,7 @@ class Queues:
     def holds(self, demand: Demand) -> bool:
         """Whether a demand has all its slots."""
         place = demand.run.metadata.namespace
-        key = (demand.run.metadata.uid, demand.want.holder)
+        key = demand.key
         for need in demand.want.needs:
             slot = self._groups[place, need.group].held.get(key)
             if slot is None or slot.marked:
@@ -332,7 +332,7 @@ class Queues:
 
     def _decided(self, choice: Choice, group: Group, demand: Demand) -> None:
         """Who was not admitted holds nothing, and is told why."""
-        slot = group.held.get((demand.run.metadata.uid, demand.want.holder))
+        slot = group.held.get(demand.key)
         taking = any(known is demand for known, _, _ in choice.take)
         if slot and not taking and slot not in choice.give_back:
             choice.give_back.append(slot)
@@ -353,7 +353,7 @@ class Queues:
 
     def _take(self, choice: Choice, demand: Demand, reserved: dict[str, set[int]]) -> bool:
         """Choose a number in each group that the demand has no slot of: all of them, or none."""
-        namespace, key = demand.run.metadata.namespace, (demand.run.metadata.uid, demand.want.holder)
+        namespace, key = demand.run.metadata.namespace, demand.key
         if any(known is demand for known, _, _ in choice.take):
             return True
         taken: list[tuple[Demand, Need, int]] = []

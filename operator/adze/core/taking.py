@@ -13,7 +13,7 @@ from adze.core.queues import Queues
 from adze.core.slots import Closing
 
 REFUSED_AGAIN = timedelta(seconds=10)
-"""Pause before a Lease that the API server refused is written again."""
+"""Pause before a Lease that the API server refused (a quota, no rights) is asked for again, also by `admission`."""
 MAX_ROUNDS = 4
 
 Steps = Generator[Sequence[Call], Sequence[Any], tuple[datetime | None, bool]]

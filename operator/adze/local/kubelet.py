@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 
 from adze.core import names
+from adze.core.carrier import PodCondition
 from adze.core.pods import (
     INLINE_LIMIT,
     ContainerState,
     ContainerStatus,
     Pod,
-    PodCondition,
     PodStatus,
     Running,
     Terminated,

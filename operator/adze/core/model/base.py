@@ -43,6 +43,12 @@ FREE = {"x-kubernetes-preserve-unknown-fields": True}
 
 Name = Annotated[str, Meta(pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=40)]
 Duration = Annotated[str, Meta(pattern=DURATION_PATTERN, max_length=32)]
+EventType = Annotated[
+    str,
+    doc(
+        "Type of the event; a * at the end stands for anything.", pattern=r"^[^*\s]*\*?$", min_length=1, max_length=256
+    ),
+]
 Expression = Annotated[str, Meta(min_length=1, max_length=2048)]
 Text = Annotated[str, Meta(max_length=32768)]
 Image = Annotated[str, Meta(min_length=1, max_length=1024)]

@@ -7,6 +7,7 @@ from adze.core.model.base import (
     ATOMIC,
     FREE,
     Duration,
+    EventType,
     Expression,
     Image,
     Name,
@@ -143,15 +144,7 @@ class WorkflowCall(Record, frozen=True, kw_only=True):
 class WaitFor(Record, frozen=True, kw_only=True):
     """A wait for an event. It costs no Pod."""
 
-    event: Annotated[
-        str,
-        doc(
-            "Type of the event; a * at the end stands for anything.",
-            pattern=r"^[^*\s]*\*?$",
-            min_length=1,
-            max_length=256,
-        ),
-    ]
+    event: EventType
     filter: Annotated[Expression, doc("CEL over event, and over what the step sees; it must give true.")] | None = None
     lookback: (
         Annotated[Duration, doc("How long before the step's start the event may have come. Default: the run's start.")]

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Any
 
-from adze.core.model.base import ATOMIC, FREE, Duration, Expression, Record, Time, doc
+from adze.core.model.base import ATOMIC, FREE, Duration, EventType, Expression, Record, Time, doc
 
 Zone = Annotated[str, doc("Time zone of the schedule, as Europe/Berlin.", min_length=1, max_length=64)]
 Schedule = Annotated[
@@ -48,15 +48,7 @@ class CronTrigger(Record, frozen=True, kw_only=True):
 class EventTrigger(Record, frozen=True, kw_only=True):
     """Starts a run for each event that matches."""
 
-    name: Annotated[
-        str,
-        doc(
-            "Type of the event; a * at the end stands for anything.",
-            pattern=r"^[^*\s]*\*?$",
-            min_length=1,
-            max_length=256,
-        ),
-    ]
+    name: EventType
     filter: Annotated[Expression, doc("CEL over event; a run starts only where it gives true.")] | None = None
     input: (
         Annotated[dict[str, Any], doc("The run's input; ${…} holds CEL over event. Default: the event's data.", **FREE)]
