@@ -10,12 +10,13 @@ from tests.installation import NAMESPACE, RELEASE
 
 
 def set_caps(kube: Kube, *words: str) -> None:
-    """Change the operator's environment and wait for the new one."""
+    """Change the operator's environment and wait until only the new one works."""
     there = ("--namespace", NAMESPACE)
-    done = kube.adze.kubectl(*there, "set", "env", f"deployment/{RELEASE}", *words)
-    assert done.returncode == 0, done.stderr
-    done = kube.adze.kubectl(*there, "rollout", "status", f"deployment/{RELEASE}", "--timeout=50s")
-    assert done.returncode == 0, done.stderr + done.stdout
+    before = kube.must("get", *there, "pods", "-l", f"app.kubernetes.io/name={RELEASE}", "-o", "name").split()
+    kube.must("set", "env", *there, f"deployment/{RELEASE}", *words)
+    kube.must("rollout", "status", *there, f"deployment/{RELEASE}", "--timeout=50s")
+    # A rollout is done while the old Pod still ends, and until it has ended it still starts steps under the old caps.
+    kube.must("wait", *there, *before, "--for=delete", "--timeout=50s")
 
 
 @pytest.fixture
