@@ -113,7 +113,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "rbac": {"create": False, "aggregate": False},
         "serviceAccount": {"create": False},
         "uninstall": {"releasePods": False},
-        "approvals": {"policy": False},
+        "admissionPolicies": {"enabled": False},
         "metrics": {"service": {"enabled": False}},
     },
 }

@@ -309,13 +309,15 @@ def test_crds_are_installed_and_kept() -> None:
 # Admission
 
 
-def test_a_policy_vouches_for_who_approves_unless_it_is_off() -> None:
+def test_policies_vouch_for_approvals_and_keep_workflows_unless_they_are_off() -> None:
     things = render()
-    (policy,) = of_kind(things, "ValidatingAdmissionPolicy")
-    (binding,) = of_kind(things, "ValidatingAdmissionPolicyBinding")
-    assert binding["spec"] == {"policyName": policy["metadata"]["name"], "validationActions": ["Deny"]}
-    assert policy["spec"]["failurePolicy"] == "Fail"
-    assert not of_kind(render({"approvals": {"policy": False}}), "ValidatingAdmissionPolicy")
+    policies = {policy["metadata"]["name"]: policy for policy in of_kind(things, "ValidatingAdmissionPolicy")}
+    bindings = of_kind(things, "ValidatingAdmissionPolicyBinding")
+    assert policies.keys() == {"adze-approvals", "adze-runs"}
+    assert {binding["spec"]["policyName"] for binding in bindings} == policies.keys()
+    assert all(binding["spec"]["validationActions"] == ["Deny"] for binding in bindings)
+    assert all(policy["spec"]["failurePolicy"] == "Fail" for policy in policies.values())
+    assert not of_kind(render({"admissionPolicies": {"enabled": False}}), "ValidatingAdmissionPolicy")
 
 
 # Hooks

@@ -127,9 +127,21 @@ def test_all_of_a_run_but_priority_cancel_suspend_and_approvals_is_fixed_at_crea
     spec = schema_of("workflowruns")["properties"]["spec"]
     rules = " ".join(rule["rule"] for rule in spec["x-kubernetes-validations"])
     for field in spec["properties"]:
-        changes = field in ("priority", "cancel", "suspend", "approvals")
+        # The chart's admission policy keeps workflowSpec.
+        changes = field in ("priority", "cancel", "suspend", "approvals", "workflowSpec")
         assert (f"self.{field} == oldSelf.{field}" in rules) is not changes, field
     assert all(rule["message"] for rule in spec["x-kubernetes-validations"])
+
+
+def test_rules_about_the_steps_of_a_run_cost_nothing_after_its_creation() -> None:
+    workflow = schema_of("workflowruns")["properties"]["spec"]["properties"]["workflowSpec"]["properties"]
+    for steps in (workflow["steps"], workflow["finally"]):
+        # Only in a list with keys does the API server find the step as it was.
+        assert steps["x-kubernetes-list-type"] == "map"
+        rules = steps["items"]["x-kubernetes-validations"]
+        assert rules and all(rule["optionalOldSelf"] and rule["rule"].startswith(crd.NEW_ONLY) for rule in rules)
+    of_workflow = schema_of("workflows")["properties"]["spec"]["properties"]["steps"]["items"]
+    assert not any("optionalOldSelf" in rule for rule in of_workflow["x-kubernetes-validations"])
 
 
 def plain(value: msgspec.Struct) -> Any:

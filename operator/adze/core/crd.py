@@ -1,6 +1,6 @@
 """From the API types to CustomResourceDefinitions: one source for schema, columns and rules."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -8,6 +8,8 @@ import msgspec
 from adze.core.model import GROUP, VERSION, Event, Run, Webhook, Workflow, rule
 
 _WORDS_TO_DROP = {"title", "$ref", "anyOf"}
+NEW_ONLY = "oldSelf.hasValue() || "
+"""Begins a rule that only what is new must obey, and that costs nothing where it was there before."""
 
 RUN_RULES = [
     rule(
@@ -28,7 +30,7 @@ RUN_RULES = [
             f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
             f"{field} must not change: create another run",
         )
-        for field in ("workflow", "workflowSpec", "input", "rerunOf", "runAt", "idempotencyKey", "idempotencyWindow")
+        for field in ("workflow", "input", "rerunOf", "runAt", "idempotencyKey", "idempotencyWindow")
     ),
     rule(
         "!has(oldSelf.approvals) || oldSelf.approvals.all(o, has(self.approvals) && "
@@ -155,6 +157,17 @@ def structural(schema: Mapping[str, Any], components: Mapping[str, Any]) -> dict
     return merged
 
 
+def _asked_once(workflow: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lists of steps of a run's own workflow, with rules for its creation only: docs/adr/0032-rules-of-runs.md."""
+    for name in ("steps", "finally"):
+        field = workflow["properties"][name]
+        rules = [
+            {**one, "rule": f"{NEW_ONLY}({one['rule']})", "optionalOldSelf": True}
+            for one in field["items"]["x-kubernetes-validations"]
+        ]
+        yield name, {**field, "items": {**field["items"], "x-kubernetes-validations": rules}}
+
+
 def definition(kind: Mapping[str, Any]) -> dict[str, Any]:
     """The CustomResourceDefinition of one of KINDS."""
     _, components = msgspec.json.schema_components([kind["type"]], ref_template="#/$defs/{name}")
@@ -162,6 +175,8 @@ def definition(kind: Mapping[str, Any]) -> dict[str, Any]:
     parts = {name: structural(whole["properties"][name], components) for name in ("spec", "status")}
     parts["spec"]["description"] = "What is wanted."
     parts["status"]["description"] = "What is. Written by the operator only."
+    if workflow := parts["spec"]["properties"].get("workflowSpec"):
+        workflow["properties"] |= dict(_asked_once(workflow))
     if kind["rules"]:
         parts["spec"]["x-kubernetes-validations"] = kind["rules"]
     schema = {

@@ -105,6 +105,7 @@ def _rule(value: Any, item: Mapping[str, str], path: Path) -> Iterator[Fault]:
 @cache
 def compiled(rule: str) -> Program | None:
     """A CEL rule; None for one about changes, which a new object doesn't make."""
+    rule = rule.removeprefix(crd.NEW_ONLY)
     return None if "oldSelf" in rule else Scope({"self": DYN}).program(rule)
 
 
