@@ -134,14 +134,20 @@ def test_all_of_a_run_but_priority_cancel_suspend_and_approvals_is_fixed_at_crea
 
 
 def test_rules_about_the_steps_of_a_run_cost_nothing_after_its_creation() -> None:
-    workflow = schema_of("workflowruns")["properties"]["spec"]["properties"]["workflowSpec"]["properties"]
-    for steps in (workflow["steps"], workflow["finally"]):
+    workflow_of_runs = schema_of("workflowruns")["properties"]["spec"]["properties"]["workflowSpec"]
+    for steps in (workflow_of_runs["properties"]["steps"], workflow_of_runs["properties"]["finally"]):
         # Only in a list with keys does the API server find the step as it was.
         assert steps["x-kubernetes-list-type"] == "map"
         rules = steps["items"]["x-kubernetes-validations"]
         assert rules and all(rule["optionalOldSelf"] and rule["rule"].startswith(crd.NEW_ONLY) for rule in rules)
+    assert workflow_of_runs["x-kubernetes-map-type"] == "atomic"
     of_workflow = schema_of("workflows")["properties"]["spec"]["properties"]["steps"]["items"]
     assert not any("optionalOldSelf" in rule for rule in of_workflow["x-kubernetes-validations"])
+
+
+def test_a_status_has_one_owner() -> None:
+    for kind in CRDS:
+        assert schema_of(kind)["properties"]["status"]["x-kubernetes-map-type"] == "atomic"
 
 
 def plain(value: msgspec.Struct) -> Any:

@@ -10,6 +10,8 @@ from adze.core.model import GROUP, VERSION, Event, Run, Webhook, Workflow, rule
 _WORDS_TO_DROP = {"title", "$ref", "anyOf"}
 NEW_ONLY = "oldSelf.hasValue() || "
 """Begins a rule that only what is new must obey, and that costs nothing where it was there before."""
+ONE_OWNER = {"x-kubernetes-map-type": "atomic"}
+"""Who writes it owns all of it, so the API server keeps no account of who wrote which field."""
 
 RUN_RULES = [
     rule(
@@ -175,8 +177,10 @@ def definition(kind: Mapping[str, Any]) -> dict[str, Any]:
     parts = {name: structural(whole["properties"][name], components) for name in ("spec", "status")}
     parts["spec"]["description"] = "What is wanted."
     parts["status"]["description"] = "What is. Written by the operator only."
+    parts["status"] |= ONE_OWNER
     if workflow := parts["spec"]["properties"].get("workflowSpec"):
         workflow["properties"] |= dict(_asked_once(workflow))
+        workflow |= ONE_OWNER
     if kind["rules"]:
         parts["spec"]["x-kubernetes-validations"] = kind["rules"]
     schema = {
