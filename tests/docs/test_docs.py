@@ -236,6 +236,17 @@ def test_each_fault_of_the_catalogue_has_a_row() -> None:
     assert [int(row) for row in rows] == list(range(1, 46))
 
 
+def test_each_bug_of_another_has_tests_that_exist() -> None:
+    section = (ROOT / "docs" / "guarantees.md").read_text().partition("\n## What went wrong elsewhere")[2]
+    rows = re.findall(r"^\| (?:argo|Tekton|Hatchet|kopf) .*$", section, re.M)
+    assert len(rows) == 16
+    for row in rows:
+        named = re.findall(r"`([\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for file, test in named:
+            assert re.search(rf"^(async )?def {test}\(", (ROOT / "tests" / file).read_text(), re.M), (file, test)
+
+
 @pytest.mark.parametrize("page", ADRS, ids=relative)
 def test_a_decision_is_short_and_whole(page: Path) -> None:
     text = page.read_text()

@@ -136,6 +136,11 @@ class Api:
             metadata = replace(run.metadata, resource_version=self._next(), generation=run.metadata.generation + 1)
             self._put_run(run, replace(run, metadata=metadata, spec=spec))
 
+    def touch_run(self, name: str) -> None:
+        """Somebody else writes to a run's metadata."""
+        run = self.runs[name]
+        self._put_run(run, replace(run, metadata=replace(run.metadata, resource_version=self._next())))
+
     def write_status(self, before: Run, status: RunStatus) -> Run | Problem:
         """Compare-and-swap of a run's status on the version of `before`."""
         run = self.runs.get(before.metadata.name)

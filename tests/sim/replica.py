@@ -73,15 +73,15 @@ class Replica:
 
     # Life and death
 
-    def start(self, stale: int = 0) -> None:
-        """A new process lists everything; `stale` is how many changes its lists lag behind."""
+    def start(self, stale: int = 0, pods: int | None = None) -> None:
+        """A new process lists everything; `stale` is how many changes its lists lag behind, `pods` that of the Pods."""
         self.mind = Mind(self.api, self._policy)
         self._seen = {}
         self._seen_runs = set()
         self._seen_slots = {}
         self.trace.say(self.name, f"starts{f', its lists lag by {stale}' if stale else ''}")
         self.goals["stale list after a crash"] += stale > 0
-        self.relist("pods", stale)
+        self.relist("pods", stale if pods is None else pods)
         self.relist("slots", stale)
         self.mind.start()
         self.relist("runs", stale)
