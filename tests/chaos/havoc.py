@@ -142,6 +142,35 @@ async def control_plane(lab: Lab, seed: int, seconds: float = 10, runs: int = 8)
         return await arena.result(PATIENCE)
 
 
+async def full(lab: Lab, seed: int, seconds: float = 15, runs: int = 10) -> Result:
+    """etcd is full (alarm NOSPACE): reads go on, each write is refused. Then there's room again."""
+    async with Arena(lab, "full", seed) as arena:
+        arena.may_end = True  # that's what it does once it can't renew its Lease
+        await arena.operate(lease="adze")
+        await arena.traffic.start()
+        coming = asyncio.create_task(arena.create(shapes.several(runs, pause=1), every=(seconds + 5) / runs))
+        await asyncio.sleep(4)
+        await asyncio.to_thread(lab.node.fill, full=True)
+        try:
+            arena.faults["etcd full"] += 1
+            assert arena.running, "nothing was in flight"
+            arena.notes.append(f"a write said: {await _refusal(arena)}")
+            await asyncio.sleep(seconds)
+        finally:
+            await asyncio.to_thread(lab.node.fill, full=False)
+        arena.over()
+        await coming
+        return await arena.result(PATIENCE)
+
+
+async def _refusal(arena: Arena) -> str:
+    try:
+        await arena.lab.call("POST", arena.path("configmaps"), {"metadata": {"name": "more"}})
+    except ApiError as error:
+        return str(error)
+    raise RuntimeError("a full etcd took a write")
+
+
 async def node_parts(lab: Lab, seed: int, seconds: float = 20) -> Result:
     """The kubelet hangs for a while, then containerd is killed, then both are restarted."""
     node = lab.node

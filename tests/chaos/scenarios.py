@@ -74,6 +74,7 @@ ALL: dict[str, Scenario] = {
     "lease": havoc.lease,
     "kills": havoc.kills,
     "control-plane": havoc.control_plane,
+    "full": havoc.full,
     "node-parts": havoc.node_parts,
     "users": people.users,
     "strippers": people.strippers,

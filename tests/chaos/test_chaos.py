@@ -60,3 +60,7 @@ async def test_two_operators_at_once_double_nothing_unless_their_writes_are_blin
 
 async def test_an_api_server_and_an_etcd_that_die_are_outlived(lab: Lab) -> None:
     _holds(await havoc.control_plane(lab, SEED, seconds=5, runs=5))
+
+
+async def test_an_etcd_that_is_full_for_a_while_is_outlived(lab: Lab) -> None:
+    _holds(await havoc.full(lab, SEED, seconds=8, runs=6))

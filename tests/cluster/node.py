@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +22,10 @@ from .progress import run, say
 from .wait import NotYetError, wait_true, wait_until
 
 CONTROL_TIMEOUT = 10.0
+_POST = """
+import sys, urllib.request as http
+print(http.urlopen(http.Request(sys.argv[1], sys.argv[2].encode()), timeout=10).read().decode())
+"""
 
 
 class Node:
@@ -237,6 +242,21 @@ class Node:
             raise ConnectionError(f"the supervisor refused {request}; see {self.layout.logs}/supervisor.log")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    # etcd
+
+    def etcd(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """One call of etcd's JSON gateway, which listens inside the node only."""
+        inside = ["nsenter", "--target", str(namespaces.init_pid(self.layout)), "--net", sys.executable, "-c", _POST]
+        done = run([*inside, components.ETCD_URL + path, json.dumps(body)])
+        answer: dict[str, Any] = json.loads(done)
+        return answer
+
+    def fill(self, *, full: bool) -> None:
+        """Have etcd take itself for full, so that it refuses each write (alarm NOSPACE), or no longer."""
+        member = self.etcd("/v3/maintenance/status", {})["header"]["member_id"]
+        alarm = {"alarm": "NOSPACE", "memberID": member, "action": "ACTIVATE" if full else "DEACTIVATE"}
+        self.etcd("/v3/maintenance/alarm", alarm)
 
     # Use
 

@@ -16,6 +16,7 @@ import aiohttp
 import msgspec
 
 from adze.shell import metrics
+from adze.shell.skew import Skew
 from adze.shell.throttle import Throttle
 
 MERGE = "application/merge-patch+json"
@@ -102,7 +103,9 @@ def text_of(data: bytes | str | None) -> str | None:
 class Cluster:
     """Calls one API server. At most `connections` calls are in flight, and none starts while it asks for a pause."""
 
-    def __init__(self, credentials: Credentials, agent: str, connections: int = 48) -> None:
+    def __init__(self, credentials: Credentials, agent: str, connections: int = 48, skew: Skew | None = None) -> None:
+        """`skew` is told of the answers' times."""
+        self._skew = skew
         self._credentials = credentials
         # Not the connector's limit: a wait for a connection would count against the call's timeout.
         self._turn = asyncio.Semaphore(connections)
@@ -136,8 +139,11 @@ class Cluster:
             headers["Content-Type"] = kind
         async with self._turn:
             await self._throttle.wait()
+            sent = self._skew.clock() if self._skew else 0.0
             try:
                 async with self._session.request(method, path, data=data, headers=headers, params=params) as response:
+                    if self._skew:
+                        self._skew.heed(response.headers.get("Date", ""), sent)
                     answer = await response.read()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise ApiError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from error

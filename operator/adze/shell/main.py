@@ -32,6 +32,7 @@ from adze.shell.gateway import Gateway
 from adze.shell.release import release as release_all
 from adze.shell.schedules import Schedules
 from adze.shell.settings import Settings
+from adze.shell.skew import Skew
 from adze.shell.sweep import sweep
 from adze.shell.watch import Watch
 from adze.shell.webhooks import Webhooks
@@ -74,7 +75,7 @@ class Operator:
     async def start(self, credentials: Credentials) -> None:
         """Connect, watch runs, Pods and slots, and begin to work once all are known."""
         agent = f"adze-operator/{__version__}"
-        self.cluster = Cluster(credentials, agent)
+        self.cluster = Cluster(credentials, agent, skew=Skew())
         driver = Driver(self.cluster, self.settings.instance)
         if self.settings.lease:
             identity = f"{self.settings.instance}_{uuid.uuid4().hex[:8]}"

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from adze.core import intervals, names, origin
 from adze.core.model import Run, RunStatus
@@ -13,6 +13,7 @@ api_calls = Counter("adze_api_calls_total", "Calls to the API server", ["method"
 runs_finished = Counter("adze_runs_finished_total", "Runs that ended", ["phase"])
 attempts_finished = Counter("adze_attempts_finished_total", "Attempts that ended", ["result"])
 events_processed = Counter("adze_events_processed_total", "WorkflowEvents whose runs were created", ["reason"])
+clock_skew = Gauge("adze_clock_skew_seconds", "How far the clock here is ahead of the API server's, at least")
 gateway_requests = Counter("adze_gateway_requests_total", "Requests to the gateway", ["endpoint", "code"])
 run_seconds = Histogram(
     "adze_run_seconds", "From a run's start to its end", buckets=(1, 3, 10, 30, 100, 300, 1000, 3600, 14400, 86400)
