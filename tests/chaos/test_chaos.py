@@ -1,4 +1,4 @@
-"""Chaos in short, on a node of its own: it kills the API server under everybody's feet. About three minutes."""
+"""Chaos in short, on a node of its own: it kills the API server under everybody's feet. About four minutes."""
 
 import asyncio
 import os

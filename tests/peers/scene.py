@@ -1,6 +1,6 @@
 """An episode of the simulator that a test plays by hand: one call at a time, every revision checked as always."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,9 +27,9 @@ class Scene(Episode):
         super().__init__(Setting(0, PROFILES["mixed"], replicas, (), []), trace=True)
         self.replica = self.replicas[0]
 
-    def submit(self, name: str, *steps: Step, spec: dict[str, Any] | None = None, **fields: Any) -> None:
+    def submit(self, name: str, *steps: Step, **fields: Any) -> None:
         """A user creates a run with its workflow inside."""
-        self.api.create_run(name, RunSpec(workflow_spec=workflow(*steps, **fields), **(spec or {})))
+        self.api.create_run(name, RunSpec(workflow_spec=workflow(*steps, **fields)))
 
     def work(self, replica: Replica | None = None, *, hears: bool = True) -> None:
         """An operator does all that there is to do now. `hears` False: its watches bring nothing."""
@@ -114,11 +114,8 @@ class Scene(Episode):
 
     def made(self) -> dict[str, int]:
         """How often a Pod of each name was created since the beginning."""
-        counts: dict[str, int] = defaultdict(int)
-        for before, after in self.api.pod_history.changes:
-            if before is None and after is not None:
-                counts[after.name] += 1
-        return dict(counts)
+        changes = self.api.pod_history.changes
+        return dict(Counter(after.name for before, after in changes if before is None and after is not None))
 
     def opened(self) -> list[str]:
         """The Pods, by name, whose gates were opened since the beginning: only those could ever start."""
