@@ -145,8 +145,8 @@ async def control_plane(lab: Lab, seed: int, seconds: float = 10, runs: int = 8)
 async def full(lab: Lab, seed: int, seconds: float = 15, runs: int = 10) -> Result:
     """etcd is full (alarm NOSPACE): reads go on, each write is refused. Then there's room again."""
     async with Arena(lab, "full", seed) as arena:
-        arena.may_end = True  # that's what it does once it can't renew its Lease
-        await arena.operate(lease="adze")
+        # Without a Lease: who can't renew one starts anew, which would mend whatever the process had got wrong.
+        await arena.operate()
         await arena.traffic.start()
         coming = asyncio.create_task(arena.create(shapes.several(runs, pause=1), every=(seconds + 5) / runs))
         await asyncio.sleep(4)
