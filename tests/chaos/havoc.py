@@ -149,11 +149,17 @@ async def full(lab: Lab, seed: int, seconds: float = 15, runs: int = 10) -> Resu
         await arena.operate()
         await arena.traffic.start()
         coming = asyncio.create_task(arena.create(shapes.several(runs, pause=1), every=(seconds + 5) / runs))
-        await asyncio.sleep(4)
+        # Their backoff ends while nothing can be written, and no news of a Pod reminds of them afterwards.
+        await arena.create([shapes.flaky(f"late-{number}", seconds * 0.7) for number in range(3)])
+
+        def waiting() -> bool:
+            late = [run for run in arena.recorder.runs.values() if run.metadata.name.startswith("late-")]
+            return len(late) == 3 and all(step.reason == "Backoff" for run in late for step in run.status.steps)
+
+        await arena.see("the backoffs", waiting)
         await asyncio.to_thread(lab.node.fill, full=True)
         try:
             arena.faults["etcd full"] += 1
-            assert arena.running, "nothing was in flight"
             arena.notes.append(f"a write said: {await _refusal(arena)}")
             await asyncio.sleep(seconds)
         finally:

@@ -44,6 +44,12 @@ def diamond(name: str, *, pause: float = 0.0, **workflow: Any) -> Object:
     )
 
 
+def flaky(name: str, wait: float) -> Object:
+    """One step that fails once, and is tried again after so many seconds: two Pods."""
+    backoff = {"type": "Constant", "base": f"{wait:.1f}s"}
+    return run(name, step("a", command=FLAKY, retries=1, backoff=backoff))
+
+
 def pair(name: str, *, pause: float = 0.0) -> Object:
     """Two steps, the second of which fails once: three Pods."""
     sleep = f"sleep {pause}; " if pause else ""
