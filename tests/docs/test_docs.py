@@ -51,7 +51,7 @@ NOT_REASONS = frozenset(
             "Lease",
             "PodsLeft",
         ),
-        *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
+        *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused", "RequestEntityTooLarge"),
         *("ContainerCreating", "PodInitializing", "ContainerStatusUnknown", "ErrImagePull"),
         *("DisruptionTarget", "PodScheduled", "Continue", "Fail", "Part"),
     }

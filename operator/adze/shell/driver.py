@@ -42,6 +42,8 @@ _page = msgspec.json.Decoder(_ConfigMap).decode
 _outputs = msgspec.json.Decoder(dict[str, Any]).decode
 _event = msgspec.json.Decoder(Event).decode
 
+TOO_LARGE = ("etcdserver: request is too large", "trying to send message larger than max")
+"""How etcd, and the client that the API server has for it, refuse an object: with code 500."""
 MAX_EVENTS = 1000
 """Kubernetes Events that may wait to be posted; further ones are dropped, since the status says the same."""
 
@@ -301,6 +303,8 @@ def problem(error: ApiError) -> Problem:
         return Problem(Failure.LATER, "PermissionDenied", error.message)
     if error.code >= 500 and "webhook" in error.message:
         return Problem(Failure.LATER, "WebhookFailed", error.message)
-    if error.code in (400, 403, 413, 422):
+    if error.code == 413 or any(words in error.message for words in TOO_LARGE):
+        return Problem(Failure.REFUSED, calls.TOO_LARGE, error.message)
+    if error.code in (400, 403, 422):
         return Problem(Failure.REFUSED, "PodRejected", error.message)
     return Problem(Failure.UNKNOWN, error.reason, error.message)

@@ -2,13 +2,14 @@
 
 import msgspec
 
-from adze.core import fanout
+from adze.core import fanout, room
 from adze.core.carrier import Outcome
-from adze.core.draft import OUTPUTS_LIMIT, Draft
+from adze.core.draft import Draft
 from adze.core.model import Attempt, Phase
 from adze.core.revision import Node
 from adze.core.rules import closing, retry, waits
 from adze.core.schema import Mismatch
+from adze.core.verdict import FULL
 
 
 def settle(draft: Draft) -> None:
@@ -40,8 +41,10 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, place: str | Non
             reason, message = "OutputInvalid", str(mismatch)
     if reason is None and output and not draft.has_room(node, output):
         reason = "OutputTooLarge"
-        whose, limit = ("steps", OUTPUTS_LIMIT) if node.index is None else ("items", fanout.OUTPUTS_LIMIT)
+        whose, limit = ("steps", draft.outputs_limit) if node.index is None else ("items", fanout.OUTPUTS_LIMIT)
         message = f"the outputs of the run's {whose} together are larger than {limit // 1024} KiB"
+        if draft.full:
+            reason, message = FULL, room.MESSAGE
     ended = msgspec.structs.replace(
         attempt,
         node=place,
