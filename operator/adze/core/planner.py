@@ -24,7 +24,7 @@ from adze.core.policy import Policy
 from adze.core.revision import InvalidWorkflow, Revision, Stage
 from adze.core.rules import RULES
 from adze.core.rules.admit import run_want
-from adze.core.schema import DEEPEST, Mismatch, nested_deeper
+from adze.core.schema import Mismatch, unfit
 from adze.core.slots import Closing, Want
 from adze.core.strategies import LIMIT_REACHED
 
@@ -90,8 +90,8 @@ def _begin(run: Run, workflow: Workflow | None, now: datetime, source: Run | Non
     except InvalidWorkflow as error:
         return _refuse(run, now, "InvalidWorkflow", str(error))
     given = rerun.given(source) if source else run.spec.input
-    if nested_deeper(given, DEEPEST):
-        return _refuse(run, now, "InvalidInput", f"spec.input is nested more than {DEEPEST} levels deep")
+    if problem := unfit(given):
+        return _refuse(run, now, "InvalidInput", f"spec.input {problem}")
     try:
         if revision.input:
             revision.input.check(given or {}, "spec.input")

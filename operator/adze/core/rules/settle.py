@@ -8,7 +8,7 @@ from adze.core.draft import Draft
 from adze.core.model import Attempt, Phase
 from adze.core.revision import Node
 from adze.core.rules import closing, retry, waits
-from adze.core.schema import Mismatch
+from adze.core.schema import Mismatch, unfit
 from adze.core.verdict import FULL
 
 
@@ -34,6 +34,10 @@ def settle_wait(draft: Draft, node: Node, attempt: Attempt) -> None:
 def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, place: str | None, outcome: Outcome) -> None:
     output = outcome.output
     reason, message = closing.noted(draft, node, outcome)
+    # A NUL in the last words of a container would cut them in retryWhen and wherever else they are read.
+    message = message and message.replace("\0", "\ufffd")
+    if reason is None and (problem := unfit(output)):
+        reason, message = "OutputInvalid", f"the output {problem}"
     if reason is None and node.output:
         try:
             output = node.output.check(output or {}, "output")
