@@ -9,13 +9,14 @@ import msgspec
 
 from adze.core import names, planner, upkeep
 from adze.core import revision as revisions
-from adze.core.carrier import OwnerReference, PodCondition, PodMetadata
+from adze.core.carrier import PodCondition, PodMetadata
 from adze.core.draft import Notice
 from adze.core.model import (
     Attempt,
     Event,
     ItemsStatus,
     Metadata,
+    OwnerReference,
     Phase,
     Run,
     RunSpec,

@@ -181,6 +181,27 @@ def test_a_description_leaves_out_what_there_is_not() -> None:
     assert not [line for line in lines if line.startswith(("Reason:", "Asked:"))]
 
 
+@pytest.mark.parametrize(
+    ("trigger", "line"),
+    [
+        ({"kind": "Direct"}, "Direct"),
+        ({"kind": "Scheduled", "time": "2030-01-01T00:00:00Z"}, "Scheduled: at 2030-01-01T00:00:00Z"),
+        (
+            {"kind": "Cron", "schedule": "@daily", "timeZone": "UTC", "time": "2026-03-01T00:00:00Z"},
+            "Cron: @daily (UTC), at 2026-03-01T00:00:00Z",
+        ),
+        ({"kind": "Event", "event": "signup-1"}, "Event: signup-1"),
+        ({"kind": "Step", "run": "top-1", "runUid": "u", "step": "a[3]"}, "Step: a[3] of run top-1"),
+        ({"kind": "Rerun", "run": "r", "runUid": "u"}, "Rerun"),
+    ],
+)
+def test_a_description_says_what_started_the_run(trigger: dict[str, str], line: str) -> None:
+    drive = Drive(workflow(step("a"))).until_quiet()
+    shown = plain(drive)
+    shown["status"]["trigger"] = trigger
+    assert f"Trigger:    {line}" in unstyled(describe.run_lines(shown, drive.now))
+
+
 def test_words_of_others_do_not_rule_the_terminal() -> None:
     drive = Drive(workflow(step("a"))).until_quiet().fail("a", message="\x1b[2Jboo\x07\nnext\x9b1m")
     lines = [*shown(drive), *unstyled(describe.run_lines(plain(drive), drive.now))]

@@ -150,6 +150,19 @@ def test_a_waiting_run_notes_the_generation_it_has_seen() -> None:
     assert plan.status.observed_generation == 2
 
 
+def test_an_input_with_a_nul_is_refused() -> None:
+    drive = Drive(workflow(step("a", when="input.x == 'a'")), input={"list": [{"x": "a\0b"}]}).until_quiet()
+    assert (drive.phase, drive.run.status.reason) == ("Failed", "InvalidInput")
+    wanted = "spec.input has a NUL character, which expressions can't read: at list[0].x"
+    assert drive.run.status.message == wanted
+
+
+def test_a_default_with_a_nul_decides_nothing() -> None:
+    schema = {"type": "object", "properties": {"x": {"type": "string", "default": "a\0b"}}}
+    drive = Drive(workflow(step("a", when="input.x == 'a'"), input=schema)).until_quiet()
+    assert (drive.step("a").phase, drive.step("a").reason) == ("Failed", "ExpressionError")
+
+
 @pytest.mark.parametrize("depth", [10, 500, 900, 940, 960, 980, 2000])
 def test_an_input_of_any_depth_ends_its_run(depth: int) -> None:
     nested: list[object] = []

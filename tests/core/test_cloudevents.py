@@ -16,6 +16,7 @@ from adze.core.model import EventSpec
 
 WHOLE = {"specversion": "1.0", "id": "1", "source": "/shop", "type": "user:created"}
 HEADERS = {f"ce-{name}": value for name, value in WHOLE.items()}
+JSON = {"content-type": "application/json"}
 
 
 def structured(value: Any, kind: str = STRUCTURED) -> list[EventSpec]:
@@ -60,14 +61,16 @@ def test_events_in_a_batch() -> None:
     assert structured([], BATCH) == []
 
 
+CHARACTERS = st.characters(codec="utf-8", exclude_characters="\0")
+
+
 @given(
     attributes=st.fixed_dictionaries(
-        {
-            name: st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=40)
-            for name in ("id", "source", "type", "subject")
-        }
+        {name: st.text(CHARACTERS, min_size=1, max_size=40) for name in ("id", "source", "type", "subject")}
     ),
-    data=st.dictionaries(st.text(max_size=5), st.integers(-(2**50), 2**50) | st.text() | st.booleans() | st.none()),
+    data=st.dictionaries(
+        st.text(CHARACTERS, max_size=5), st.integers(-(2**50), 2**50) | st.text(CHARACTERS) | st.booleans() | st.none()
+    ),
 )
 def test_what_the_official_sdk_sends_arrives_in_both_modes(attributes: dict[str, str], data: dict[str, Any]) -> None:
     event = SdkEvent(attributes={**attributes, "specversion": "1.0", "datacontenttype": "application/json"}, data=data)
@@ -152,6 +155,21 @@ def test_data_may_nest_as_deep_as_an_input() -> None:
     assert structured({**WHOLE, "data": nested(64)})
     body = json.dumps({**WHOLE, "data": nested(65)}).encode()
     assert rejected({"content-type": STRUCTURED}, body)[:2] == (400, "data")
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "field"),
+    [
+        ({"content-type": STRUCTURED}, {**WHOLE, "data": {"a": "x\0y"}}, "data.a"),
+        ({"content-type": STRUCTURED}, {**WHOLE, "subject": "x\0y"}, "subject"),
+        ({"content-type": BATCH}, [WHOLE, {**WHOLE, "id": "x\0y"}], "[1].id"),
+        ({**HEADERS, **JSON, "ce-subject": "x%00y"}, {"a": 1}, "ce-subject"),
+        ({**HEADERS, **JSON}, {"a": "\0"}, "a"),
+        ({**HEADERS, **JSON}, "\0", "."),
+    ],
+)
+def test_a_nul_is_refused(headers: dict[str, str], body: Any, field: str) -> None:
+    assert rejected(headers, json.dumps(body).encode())[:2] == (400, field)
 
 
 def test_the_object_has_its_name_from_source_and_id() -> None:

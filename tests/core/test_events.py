@@ -159,6 +159,14 @@ def test_data_that_nests_too_deep_never_meets_an_expression() -> None:
     assert problem.reason == "InvalidInput"
 
 
+def test_data_with_a_nul_starts_nothing() -> None:
+    found = events.firings(
+        event(data={"a": ["x", "y\0z"]}), [subscriber({"name": "*", "filter": "event.data.a.size() == 2"})]
+    )
+    message = "the event's data has a NUL character, which expressions can't read: at a[1]"
+    assert found == [EventProblem(workflow="welcome", reason="InvalidInput", message=message)]
+
+
 def test_the_name_of_a_run_follows_from_workflow_source_and_id() -> None:
     name = names.event_run("welcome", "/shop", "1")
     assert name.startswith("welcome-")

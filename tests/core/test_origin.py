@@ -1,18 +1,19 @@
 """What has started a run, what keeps one from its start, and which one is a tick's."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 
-from adze.core import names, planner
-from adze.core.model import CronStatus, Phase, Run, TickRun, Workflow
+from adze.core import manifest, names, planner
+from adze.core.model import Attempt, CronStatus, Phase, Run, TickRun, Workflow
 from adze.core.model.base import Annotations, Labels
 from adze.core.origin import DUPLICATE, TICK_PATIENCE
 from adze.core.planner import WORKFLOW_PATIENCE
 from adze.core.values import Values
-from tests.builders import NOW, Drive, run, seconds, step, stored, workflow
+from tests.builders import NOW, POLICY, UID, Drive, revision, run, seconds, step, stored, workflow
 
 ONE = workflow(step("a"))
 TICK = datetime(2026, 3, 1, 11, 59, tzinfo=UTC)
@@ -34,6 +35,15 @@ def of_event() -> Run:
     new = run("hello")
     labels = Labels(trigger="event", event="event-1")
     return msgspec.structs.replace(new, metadata=msgspec.structs.replace(new.metadata, labels=labels))
+
+
+def of_step(item: int | None = None, attempt: int = 1) -> dict[str, Any]:
+    """A run as a workflow step of run `top` creates it, as the API server has it."""
+    node = revision(step("a", workflow={"name": "hello"})).nodes["a"]
+    node = node if item is None else replace(node, index=item)
+    parent = run("top", name="top-1")
+    name = names.pod("top-1", UID, "a", attempt, item)
+    return manifest.build(parent, node, Attempt(number=attempt, run=name), Values(parent, {}, {}), POLICY)
 
 
 def recorded(decided: datetime, *uids: str, zone: str = "UTC", **spec: Any) -> Workflow:
@@ -105,6 +115,46 @@ def test_a_copy_of_a_tick_s_run_is_a_run_by_hand(copy: Run) -> None:
     assert plan.status is not None
     assert plan.status.trigger is not None
     assert plan.status.trigger.kind == "Direct"
+
+
+@pytest.mark.parametrize(
+    ("made", "part"), [(of_step(), "a"), (of_step(attempt=12), "a"), (of_step(item=3, attempt=2), "a[3]")]
+)
+def test_a_child_run_names_its_parent(made: dict[str, Any], part: str) -> None:
+    child = msgspec.convert(made, Run)
+    assert child.metadata.labels.trigger == "step"
+    plan = begin(child, stored(ONE))
+    assert plan.status is not None
+    parent = {"kind": "Step", "run": "top-1", "runUid": UID, "step": part}
+    assert msgspec.to_builtins(plan.status.trigger) == parent
+    assert Values(child, {}, {})["run.trigger"] == "Step"
+
+
+def _changed(made: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    return {**made, "metadata": {**made["metadata"], **metadata}}
+
+
+def _owned(**fields: Any) -> dict[str, Any]:
+    made = of_step()
+    return _changed(made, ownerReferences=[made["metadata"]["ownerReferences"][0] | fields])
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        _changed(of_step(), ownerReferences=[]),
+        _changed(of_step(), name="by-hand"),
+        _changed(of_step(), labels={**of_step()["metadata"]["labels"], "adze.dev/step": "b"}),
+        _changed(of_step(), labels={"adze.dev/trigger": "step"}),
+        _owned(uid="another"),
+        _owned(controller=False),
+    ],
+    ids=["labels alone", "another name", "another step", "owner alone", "another owner", "no controller"],
+)
+def test_what_looks_like_a_child_run_is_a_run_by_hand(copy: dict[str, Any]) -> None:
+    plan = begin(msgspec.convert(copy, Run), stored(ONE))
+    assert plan.status is not None
+    assert msgspec.to_builtins(plan.status.trigger) == {"kind": "Direct"}
 
 
 def test_a_run_at_a_moment_waits_for_it() -> None:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from adze.core.carrier import OwnerReference
+from adze.core.model import OwnerReference
 from adze.core.pods import ContainerState, ContainerStatus, Gate, Pod, PodSpec, Waiting, waiting
 from tests.builders import (
     deleting,

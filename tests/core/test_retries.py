@@ -214,3 +214,16 @@ def test_an_output_of_any_depth_ends_its_step_and_reaches_the_next(depth: int) -
     if drive.live:
         drive.succeed("b")
     assert drive.phase in ("Succeeded", "Failed")
+
+
+def test_an_output_with_a_nul_is_refused() -> None:
+    drive = drive_of().succeed("a", output={"x": ["fine", "a\0b"]})
+    attempt = drive.step("a").attempts[0]
+    wanted = "the output has a NUL character, which expressions can't read: at x[1]"
+    assert (attempt.reason, attempt.message) == ("OutputInvalid", wanted)
+    assert drive.step("a").output is None
+
+
+def test_last_words_with_a_nul_are_read_to_their_end() -> None:
+    drive = drive_of(retry_when="!attempt.message.endsWith('for good')").fail("a", message="lost\0for good")
+    assert (drive.step("a").phase, drive.step("a").message) == ("Failed", "exit code 1: lost\ufffdfor good")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from adze.core.expressions import DYN, OBJECT, ExpressionError, Scope, as_text, template
 
 SCOPE = Scope({"input": OBJECT, "input.x": DYN})
-# The CEL library cuts a string at a NUL.
+# A text with a NUL is refused: test_a_text_with_a_nul_is_no_shorter_text.
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 VALUES = {"input": {"name": "Ann", "n": 3, "list": [1, 2], "yes": True, "none": None}, "input.x": "X"}
 
@@ -84,6 +84,29 @@ def test_a_failing_expression_fails_the_whole_text() -> None:
 def test_as_texts_everything_is_text_and_only_data_is_escaped() -> None:
     filled = template(["$(HOME)/${input.name}", "${input.list}", "$(A)"], SCOPE).texts(VALUES, str.upper)
     assert filled == ["$(HOME)/ANN", "[1,2]", "$(A)"]
+
+
+NULS: dict[str, Any] = {
+    "x": "a\0b",
+    "x[1]": ["fine", "\0"],
+    "x.y[0].z": {"y": [{"z": "a\0"}]},
+    "x.'a\\x00b'": {"a\0b": 1},
+}
+
+
+@pytest.mark.parametrize("place", NULS)
+def test_a_text_with_a_nul_is_no_shorter_text(place: str) -> None:
+    # The CEL library cuts a text that it is given at a NUL: "a\0b" would equal "a".
+    with pytest.raises(ExpressionError) as refused:
+        template("${input.x == 'a'}", SCOPE).render({"input.x": NULS[place]})
+    wanted = f"input.{place} has a NUL character, which expressions can't read"
+    assert str(refused.value) == f"input.x == 'a': {wanted}"
+    assert template("${input.x}", SCOPE).render({"input.x": "\\u0000"}) == "\\u0000"
+
+
+def test_an_expression_may_have_a_nul_of_its_own() -> None:
+    assert fill(r"${'a\x00b'}") == "a\0b"
+    assert fill("${'a\0b'.size()}") == 3
 
 
 @given(st.text())

@@ -38,7 +38,7 @@ NOT_REASONS = frozenset(
     {
         *("Approved", "Complete", "Job", "Never", "Pod", "RuntimeDefault"),
         *("Constant", "Linear", "Exponential", "Skipped", "Always", "AnySucceeded", "True", "False", "Unknown"),
-        *("Skip", "RunLatest", "RunAll", "Cron", "Direct", "Event", "Rerun"),
+        *("Skip", "RunLatest", "RunAll", "Cron", "Direct", "Event", "Rerun", "Step"),
         *("Ready", "Reconciling", "Stalled", "Processed", "Normal", "Warning", "Workflow", "WorkflowRun", "UTC"),
         *("Background", "DELETE", "GET", "PATCH", "POST", "PUT"),
         *(
@@ -51,7 +51,7 @@ NOT_REASONS = frozenset(
             "Lease",
             "PodsLeft",
         ),
-        *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused"),
+        *("AlreadyExists", "Conflict", "Later", "NotFound", "Refused", "RequestEntityTooLarge"),
         *("ContainerCreating", "PodInitializing", "ContainerStatusUnknown", "ErrImagePull"),
         *("DisruptionTarget", "PodScheduled", "Continue", "Fail", "Part"),
     }

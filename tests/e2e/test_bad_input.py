@@ -80,6 +80,13 @@ def test_input_that_breaks_the_schema_starts_nothing(kube: Kube) -> None:
     assert kube.list("pods") == []
 
 
+def test_input_with_a_nul_starts_nothing(kube: Kube) -> None:
+    kube.apply(run("r", step("a", when="input.x == 'a'"), spec={"input": {"x": "a\0b"}}))
+    status = kube.ended("r", timeout=15)
+    assert (status["phase"], status["reason"]) == ("Failed", "InvalidInput")
+    assert "a NUL character, which expressions can't read: at x" in status["message"]
+
+
 def test_a_workflow_that_comes_late_is_waited_for(kube: Kube) -> None:
     kube.apply(run_of("r", "late"))
     kube.until("waiting", "workflowrun", "r", lambda r: r.get("status", {}).get("reason") == "WorkflowNotFound", 10)
@@ -127,6 +134,12 @@ OUTPUTS = {
         "larger than 4096 bytes",
     ),
     "against its schema": ('echo \'{"n": "one"}\' > $ADZE_OUTPUT', "OutputInvalid", "output.n"),
+    "a NUL": (
+        'echo \'{"x": "a\\u0000b"}\' > $ADZE_OUTPUT',
+        "OutputInvalid",
+        "a NUL character, which expressions can't",
+    ),
+    "last words with a NUL": ("printf 'sorry\\000now'; exit 3", "ExitCode", "exit code 3: sorry\ufffdnow"),
     "exit code": ("echo sorry; exit 3", "ExitCode", "exit code 3: sorry"),
     "signal": ("exit 137", "ExitCode", "exit code 137 (SIGKILL)"),
 }

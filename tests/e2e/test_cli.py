@@ -230,6 +230,7 @@ def test_items_have_their_logs_and_other_runs_are_named(kube: Kube, adze_command
     assert adze_command.must("logs", "r", "fetch[1]", "--no-prefix") == "got y\n"
     assert f"nested/1 is a run: adze logs {child}" in adze_command("logs", "r").stderr
     assert f"run {child}" in adze_command.must("describe", "run", "r")
+    assert "Trigger:    Step: nested of run r\n" in adze_command.must("describe", "run", child)
 
 
 def test_logs_before_there_are_any_say_why(kube: Kube, adze_command: Adze) -> None:

@@ -93,6 +93,10 @@ def test_a_child_run_s_output_is_the_step_s(kube: Kube) -> None:
     child = kube.get("workflowrun", name)
     assert child["spec"] == {"workflow": "child", "input": {"n": 3}}
     assert child["metadata"]["ownerReferences"][0]["name"] == "r"
+    assert child["metadata"]["labels"]["adze.dev/trigger"] == "step"
+    parent = kube.get("workflowrun", "r")["metadata"]["uid"]
+    assert child["status"]["trigger"] == {"kind": "Step", "run": "r", "runUid": parent, "step": "a"}
+    assert "Step" in kube.must("get", "workflowrun", name, "-o", "wide").splitlines()[1].split()
     assert "finalizers" not in child["metadata"]
 
 

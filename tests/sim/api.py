@@ -13,8 +13,8 @@ import msgspec
 
 from adze.core import names
 from adze.core.calls import Failure, Problem
-from adze.core.carrier import OwnerReference, PodMetadata
-from adze.core.model import Entry, Metadata, Run, RunSpec, RunStatus, Workflow, WorkflowSpec
+from adze.core.carrier import PodMetadata
+from adze.core.model import Entry, Metadata, OwnerReference, Run, RunSpec, RunStatus, Workflow, WorkflowSpec
 from adze.core.pods import Gate, Pod, PodSpec, PodStatus
 from adze.core.slots import LeaseMetadata, LeaseSpec, Slot
 from tests.sim.rates import Changed, Leases

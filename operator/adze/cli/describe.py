@@ -57,6 +57,7 @@ def run_lines(run: Object, now: datetime) -> Iterator[str]:
         Progress=status.get("progress"),
         Asked=" and ".join(asked),
         Created=_when(run["metadata"]["creationTimestamp"], now),
+        Trigger=_trigger(status.get("trigger") or {}),
         Started=_when(status.get("startTime"), now),
         Finished=_when(status.get("finishTime"), now),
         Repeats=_repeats(spec.get("rerunOf")),
@@ -65,6 +66,20 @@ def run_lines(run: Object, now: datetime) -> Iterator[str]:
     )
     yield ""
     yield from aligned(tree.rows(run, now))
+
+
+def _trigger(trigger: Object) -> str | None:
+    """What has started it; of a rerun, `_repeats` says more."""
+    match trigger.get("kind"):
+        case "Cron":
+            return f"Cron: {trigger['schedule']} ({trigger['timeZone']}), at {trigger['time']}"
+        case "Scheduled":
+            return f"Scheduled: at {trigger['time']}"
+        case "Event":
+            return f"Event: {trigger.get('event', 'unknown')}"
+        case "Step":
+            return f"Step: {trigger['step']} of run {trigger['run']}"
+    return trigger.get("kind")
 
 
 def _repeats(rerun: Object | None) -> str | None:

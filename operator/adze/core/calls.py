@@ -275,6 +275,10 @@ class Failure(Enum):
     UNKNOWN = "Unknown"
 
 
+TOO_LARGE = "RequestEntityTooLarge"
+"""Reason of a REFUSED write of an object that is too large for the API server or for etcd."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A call's failure. REFUSED lasts; LATER may pass (quota); UNKNOWN may even have succeeded (time-out, 5xx)."""

@@ -6,16 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from adze.core import names
-from adze.core.model import Record
-
-
-class OwnerReference(Record, frozen=True, kw_only=True):
-    """Whose object it is."""
-
-    uid: str
-    kind: str = ""
-    name: str = ""
-    controller: bool = False
+from adze.core.model import OwnerReference, Record
 
 
 class PodMetadata(Record, frozen=True, kw_only=True, gc=False):

@@ -13,7 +13,7 @@ from msgspec import Meta
 
 from adze.core import names
 from adze.core.model import API_VERSION, EventSpec, Time
-from adze.core.schema import DEEPEST, json_nested_deeper, nested_deeper
+from adze.core.schema import DEEPEST, json_nested_deeper, nested_deeper, nul
 
 T = TypeVar("T")
 
@@ -88,18 +88,23 @@ def _header(name: str, value: str) -> str:
     """The text of a header: what isn't ASCII is percent-encoded UTF-8."""
     if not value.isascii():
         raise Rejected(name, "percent-encode what isn't ASCII")
-    return unquote(value)
+    if "\0" in (text := unquote(value)):
+        raise Rejected(name, "has a NUL character, which expressions can't read")
+    return text
 
 
 def json_body(body: bytes) -> Any:
-    """The JSON of a body; Rejected if there's none, or if it's nested too deep."""
+    """The JSON of a body; Rejected if there's none, if it's nested too deep, or holds a NUL."""
     # Two more than data: a batch and the event around it.
     if json_nested_deeper(body, DEEPEST + 2):
         raise Rejected("body", f"not JSON, or nested more than {DEEPEST} levels deep")
     try:
-        return msgspec.json.decode(body)
+        value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Rejected("body", f"not JSON: {error}") from None
+    if place := nul(value):
+        raise Rejected(place, "has a NUL character, which expressions can't read")
+    return value
 
 
 def _batch(value: Any) -> Iterator[EventSpec]:

@@ -16,7 +16,7 @@ from adze.core.draft import MESSAGE_LIMIT, Notice, cut
 from adze.core.model import CronStatus, CronTrigger, Missed, TickRun, Workflow, WorkflowSpec, WorkflowStatus
 from adze.core.pieces import Problem
 from adze.core.schedule import Schedule
-from adze.core.schema import DEEPEST, Mismatch, Validator, nested_deeper
+from adze.core.schema import Mismatch, Validator, unfit
 
 GRACE = timedelta(seconds=10)
 """A tick that is started within this of its time is on time: as long as another replica takes to take over."""
@@ -105,8 +105,8 @@ def problems(spec: WorkflowSpec, input_schema: Validator | None) -> list[Problem
         except ValueError as error:
             found.append(Problem(f"{place}.startingDeadline", str(error)))
         try:
-            if nested_deeper(trigger.input, DEEPEST):
-                found.append(Problem(f"{place}.input", f"nested more than {DEEPEST} levels deep"))
+            if problem := unfit(trigger.input):
+                found.append(Problem(f"{place}.input", problem))
             elif input_schema:
                 input_schema.check(trigger.input or {}, f"{place}.input")
         except Mismatch as mismatch:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from adze.core import events, fanout, names, values, verdict
+from adze.core import events, fanout, names, room, values, verdict
 from adze.core.carrier import Carrier
 from adze.core.fanout import Fan
 from adze.core.model import Attempt, Entry, Event, ItemStatus, Run, StepStatus
@@ -98,6 +98,7 @@ class Draft:
     needs_pods: bool = False
     awaits: list[Awaited] = field(default_factory=list)
     outputs_size: int | None = None
+    outputs_limit: int = OUTPUTS_LIMIT
     fans: dict[str, Fan] = field(default_factory=dict)
     wants: list[Want] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
@@ -151,20 +152,28 @@ class Draft:
         newer = self.run.status.superseded_by or (self.observed.dismissal and self.observed.dismissal.by)
         return (verdict.SUPERSEDED, f"run {newer} took its place") if newer else None
 
+    @property
+    def full(self) -> bool:
+        """Whether the run is being ended as its status could not be written."""
+        return self.observed.refused > 0 or self.run.status.reason == verdict.FULL
+
     def wake_at(self, moment: datetime) -> None:
         """Plan again at that moment at the latest."""
         self.wake = min(self.wake or moment, moment)
 
     def has_room(self, node: Node, output: dict[str, Any]) -> bool:
         """Whether the run's status has room for one more output, which then counts."""
+        if self.observed.refused:
+            return False
         if node.index is not None:
             return self.fans[node.name].has_room(output)
         if self.outputs_size is None:
+            self.outputs_limit = max(0, min(OUTPUTS_LIMIT, room.for_outputs(self.run, self.revision)))
             outputs = (status.output for status in self.steps.values() if status.output)
             self.outputs_size = sum(len(msgspec.json.encode(known)) for known in outputs)
             self.outputs_size += fanout.reserved(self.steps.values())
         self.outputs_size += len(msgspec.json.encode(output))
-        return self.outputs_size <= OUTPUTS_LIMIT
+        return self.outputs_size <= self.outputs_limit
 
     def say(self, kind: str, reason: str, message: str) -> None:
         """Post a Kubernetes Event (Normal or Warning)."""
@@ -233,7 +242,7 @@ class Draft:
 
 WITHDRAWN = frozenset(
     {
-        *(*verdict.EARLY, verdict.DEADLINE, "Timeout", "StartTimeout", "InvalidImageName"),
+        *(*verdict.EARLY, verdict.DEADLINE, verdict.FULL, "Timeout", "StartTimeout", "InvalidImageName"),
         *("PodRejected", "JobRejected", "RunRejected", "Forbidden", "NameCollision", "PodLost"),
     }
 )

@@ -27,7 +27,7 @@ from adze.core.model import (
     Record,
     Triggers,
 )
-from adze.core.schema import DEEPEST, nested_deeper
+from adze.core.schema import unfit
 
 SCOPE = Scope(
     {
@@ -139,7 +139,7 @@ def matches(pattern: str, kind: str) -> bool:
 
 def firings(event: Event, workflows: Iterable[Subscriber]) -> list[Firing | EventProblem]:
     """For each of the workflows: the run that the event starts, why it starts none though it might, or nothing."""
-    deep = nested_deeper(event.spec.data, DEEPEST)
+    problem = unfit(event.spec.data)
     found: list[Firing | EventProblem] = []
     for workflow in workflows:
         name = workflow.metadata.name
@@ -147,9 +147,8 @@ def firings(event: Event, workflows: Iterable[Subscriber]) -> list[Firing | Even
         fitting = [(index, trigger) for index, trigger in enumerate(wanted) if matches(trigger.name, event.spec.type)]
         if not fitting or workflow.metadata.deletion_timestamp:
             continue
-        if deep:
-            message = f"the event's data is nested more than {DEEPEST} levels deep"
-            found.append(EventProblem(workflow=name, reason="InvalidInput", message=message))
+        if problem:
+            found.append(_problem(name, "InvalidInput", f"the event's data {problem}"))
             continue
         found += _first(event, workflow, fitting)
     return found

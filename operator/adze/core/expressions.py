@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import msgspec
 from cel_expr_python import cel
 
+from adze.core import schema
+
 Type = cel.Type
 STRING, INT, DYN, BOOL = Type.STRING, Type.INT, Type.DYN, Type.BOOL
 OBJECT = Type.Map(Type.STRING, Type.DYN)
@@ -72,6 +74,8 @@ class Program:
             # A variable that isn't there is left out: CEL says so, unless the expression can do without it.
             with suppress(KeyError):
                 data[name] = values[name]
+        if place := schema.nul(data):
+            raise ExpressionError(f"{self.source}: {place} has a NUL character, which expressions can't read")
         answer = self.compiled.eval(data=data)
         if answer.type() == Type.ERROR:
             raise ExpressionError(f"{self.source}: {_readable(str(answer.plain_value()))}")

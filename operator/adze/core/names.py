@@ -22,7 +22,7 @@ GIVING_BACK = f"{GROUP}/giving-back"
 """Annotations of a slot's Lease: what of the run holds it, the key in full, and that it's about to go."""
 
 TRIGGER = f"{GROUP}/trigger"
-"""Label of a run that was started by something: by what."""
+"""Label of a run that was started by something: cron, event or step."""
 EVENT = f"{GROUP}/event"
 """Label of a run that an event has started: name of the WorkflowEvent."""
 SCHEDULE = f"{GROUP}/schedule"

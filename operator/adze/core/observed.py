@@ -33,7 +33,8 @@ class Observed:
     one that isn't there, or can't be had.
     `slots` are the Leases that bear the run's name; `granted` are the holders that may rely on theirs; `waits` tells
     why others have none yet. `live` is the run's Workflow as it is now, whose limits count.
-    `events` are those that a plan has asked for.
+    `events` are those that a plan has asked for. `refused` is how often in a row the API server has found the status
+    that a plan gave too large.
     """
 
     pods: Mapping[str, Carrier] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Observed:
     dismissal: Dismissal | None = None
     live: Revision | None = None
     events: Sequence[Event] = ()
+    refused: int = 0
 
     def pod(self, name: str, owner: str) -> Carrier | None:
         """The Pod of that name if the run with the UID `owner` controls it; somebody else's is nobody's attempt."""

@@ -24,10 +24,12 @@ class Standing(Enum):
 def of(run: Run, source: Run | None = None) -> Trigger:
     """What has started a run; `source` is the run that it repeats, if it repeats one.
 
-    The marks of a tick count only under its run's name: a copy is a run by hand.
+    The marks of a tick or of a step count only under their run's name: a copy is a run by hand.
     """
     if run.spec.rerun_of:
         return _repeated(run.spec.rerun_of.run, source)
+    if parent := _parent(run):
+        return parent
     marks, trigger = run.metadata.annotations, run.metadata.labels.trigger
     tick = _moment(marks.scheduled_time)
     name = names.tick_run(run.spec.workflow or "", marks.schedule, marks.time_zone, tick) if tick else None
@@ -47,6 +49,19 @@ def _repeated(name: str, source: Run | None) -> Trigger:
     known = source.status.trigger
     time = (known.time if known else None) or source.metadata.creation_timestamp
     return Trigger(kind=TriggerKind.RERUN, run=name, run_uid=source.metadata.uid, time=time)
+
+
+def _parent(run: Run) -> Trigger | None:
+    """The step that a child run carries out: of the run that controls it, by the labels that its name was made from."""
+    labels = run.metadata.labels
+    owner = next((one for one in run.metadata.owner_references if one.controller), None)
+    if owner is None or not labels.attempt.isdecimal():
+        return None
+    item = int(labels.item) if labels.item.isdecimal() else None
+    if run.metadata.name != names.pod(owner.name, owner.uid, labels.step, int(labels.attempt), item):
+        return None
+    step = labels.step if item is None else names.part(labels.step, item)
+    return Trigger(kind=TriggerKind.STEP, run=owner.name, run_uid=owner.uid, step=step)
 
 
 def _moment(text: str) -> datetime | None:

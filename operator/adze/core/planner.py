@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from adze.core import cache, conditions, duration, fanout, manifest, origin, rerun, slots, verdict
+from adze.core import cache, conditions, duration, fanout, manifest, origin, rerun, room, slots, verdict
 from adze.core import revision as revisions
 from adze.core.draft import REASON_LIMIT, Awaited, Draft, Notice, cut
 from adze.core.expressions import ExpressionError
@@ -24,14 +24,12 @@ from adze.core.policy import Policy
 from adze.core.revision import InvalidWorkflow, Revision, Stage
 from adze.core.rules import RULES
 from adze.core.rules.admit import run_want
-from adze.core.schema import DEEPEST, Mismatch, nested_deeper
+from adze.core.schema import Mismatch, unfit
 from adze.core.slots import Closing, Want
 from adze.core.strategies import LIMIT_REACHED
 
 WORKFLOW_PATIENCE = timedelta(seconds=60)
 """How long a run waits for a Workflow that isn't there: one `kubectl apply` may bring both in any order."""
-OUTPUT_LIMIT = 64 * 1024
-"""Bytes of a run's own output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +90,15 @@ def _begin(run: Run, workflow: Workflow | None, now: datetime, source: Run | Non
     except InvalidWorkflow as error:
         return _refuse(run, now, "InvalidWorkflow", str(error))
     given = rerun.given(source) if source else run.spec.input
-    if nested_deeper(given, DEEPEST):
-        return _refuse(run, now, "InvalidInput", f"spec.input is nested more than {DEEPEST} levels deep")
+    if problem := unfit(given):
+        return _refuse(run, now, "InvalidInput", f"spec.input {problem}")
     try:
         if revision.input:
             revision.input.check(given or {}, "spec.input")
     except Mismatch as mismatch:
         return _refuse(run, now, "InvalidInput", str(mismatch))
+    if problem := room.problem(run, given, spec, revision):
+        return _refuse(run, now, verdict.FULL, problem)
     if hold := origin.hold(run, workflow, now):
         reason, message, wake = hold
         return waiting(run, reason, message, now, wake)
@@ -172,6 +172,8 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
     for rule in RULES:
         rule(draft)
     status, awaits = _sum_up(draft), tuple(dict.fromkeys(draft.awaits))
+    if status != run.status:
+        status = room.fitted(run, status, observed.refused)
     if draft.needs_pods and not draft.firm:
         # Nothing to record before the LIST that decides what comes next.
         return Plan(needs_pods=True, wake=draft.wake, awaits=awaits)
@@ -214,6 +216,8 @@ def _admit(draft: Draft) -> Plan | None:
         return _never(draft, dismissal.reason, dismissal.message, by=dismissal.by)
     if draft.ending:
         return _never(draft, draft.ending[0], f"{draft.ending[1]} before it started")
+    if draft.observed.refused:
+        return _never(draft, verdict.FULL, room.MESSAGE)
     limit = draft.revision.queue_timeout
     end = (run.metadata.creation_timestamp or now) + limit if limit else None
     if end and now >= end:
@@ -241,6 +245,9 @@ def _never(draft: Draft, reason: str, message: str, by: str | None = None) -> Pl
     phase = Phase.CANCELLED if reason in (*verdict.EARLY, LIMIT_REACHED) else Phase.FAILED
     refusal = _refuse(draft.run, draft.now, reason, message, phase)
     assert refusal.status is not None
+    if draft.observed.refused > 1:
+        bare = msgspec.structs.replace(refusal.status, steps=(), workflow_spec=None, input=None)
+        return replace(refusal, status=bare)
     # A rerun has steps that have ended, and items.
     steps = tuple(
         status if status.phase.final else fanout.never(status, reason, message) for status in draft.steps.values()
@@ -314,6 +321,8 @@ def _handled(draft: Draft) -> bool:
 
 def _progressing(draft: Draft) -> tuple[Phase, str | None, str | None]:
     """A run on its way. If a step waits for something that a person could mend, the run says so."""
+    if draft.full:
+        return Phase.RUNNING, verdict.FULL, f"{room.MESSAGE}; it is being ended"
     if draft.ending:
         return Phase.RUNNING, "Cancelling", f"{draft.ending[1]}; its Pods are being deleted"
     if draft.run.spec.suspend:
@@ -327,6 +336,8 @@ def _progressing(draft: Draft) -> tuple[Phase, str | None, str | None]:
 
 def _output(draft: Draft) -> tuple[dict[str, Any] | None, tuple[str, str] | None]:
     """The run's output, or what is wrong with it as (reason, message)."""
+    if draft.observed.refused:
+        return None, (verdict.FULL, room.MESSAGE)
     if draft.revision.output is None:
         output: dict[str, Any] = {}
         # Lists of forEach steps have no names to be merged by: spec.output may choose them.
@@ -337,8 +348,8 @@ def _output(draft: Draft) -> tuple[dict[str, Any] | None, tuple[str, str] | None
             output = draft.revision.output.render(draft.values())
         except ExpressionError as error:
             return None, ("ExpressionError", f"spec.output: {error}")
-    if len(msgspec.json.encode(output)) > OUTPUT_LIMIT:
-        limit = f"the run's output is larger than {OUTPUT_LIMIT // 1024} KiB: choose less with spec.output"
+    if room.size(output) > room.OUTPUT_ROOM:
+        limit = f"the run's output is larger than {room.OUTPUT_ROOM // 1024} KiB: choose less with spec.output"
         return None, ("OutputTooLarge", limit)
     return output or None, None
 

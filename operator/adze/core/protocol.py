@@ -23,6 +23,7 @@ import msgspec
 from adze.core import beginning, fanout, manifest, planner, taking, upkeep
 from adze.core import revision as revisions
 from adze.core.calls import (
+    TOO_LARGE,
     Call,
     CreatePage,
     CreatePod,
@@ -47,7 +48,7 @@ from adze.core.carrier import Carrier
 from adze.core.draft import Awaited
 from adze.core.expressions import ExpressionError
 from adze.core.kinds import CARRIERS, Impossible
-from adze.core.model import Metadata, Run, RunSpec
+from adze.core.model import Metadata, Run, RunSpec, RunStatus
 from adze.core.observed import Observed, Refusal
 from adze.core.pages import with_pages
 from adze.core.planner import Plan
@@ -101,25 +102,21 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
     events: frozenset[Awaited] = frozenset()
     for _ in range(MAX_ROUNDS):
         asked = partial(planner.plan, begun, revision, now=now, policy=policy)
-        planned, observed = yield from with_pages(run, observed, asked)
-        if planned is None:
+        plan, observed = yield from with_pages(run, observed, asked)
+        if plan is None:
             return Pass(refusals=observed.refusals, again=True)
-        plan = planned
         if plan.expired:
             answer = yield from _on_version(run, DeleteRun(run))
             return Pass(again=_unsettled([answer]))
         if plan.status is not None:
-            # What the status refers to must be there before it.
-            made = (yield [CreatePage(page) for page in plan.pages]) if plan.pages else ()
-            if any(isinstance(answer, Problem) and answer.failure is not Failure.EXISTS for answer in made):
-                return Pass(refusals=observed.refusals, again=True)
-            if not (yield from taking.close(run.metadata.namespace, plan.closings, now)):
-                return Pass(refusals=observed.refusals, again=True)
-            answer = yield from _on_version(run, WriteStatus(run, plan.status))
-            if isinstance(answer, Problem):
+            answer = yield from _write(run, plan, plan.status, now)
+            if not isinstance(answer, Run):
+                if answer and answer.reason == TOO_LARGE and observed.refused < 2:
+                    observed = replace(observed, refused=observed.refused + 1)
+                    continue
                 return Pass(refusals=observed.refusals, again=True)
             run = begun = answer
-            observed = replace(observed, fresh=False)
+            observed = replace(observed, fresh=False, refused=0)
         hands = _Hands(run, revision, observed, now, policy)
         yield from hands.do(plan)
         observed = replace(hands.observed, pods=hands.pods, refusals=hands.refusals)
@@ -141,6 +138,15 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
             awaits = frozenset(awaited.pattern for awaited in plan.awaits)
             return Pass(wake, observed.refusals, hands.again, plan.wants, rest, awaits)
     return Pass(now, observed.refusals)
+
+
+def _write(run: Run, plan: Plan, status: RunStatus, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Any]:
+    """The run with its next status, or why it isn't written; what the status refers to is there before it."""
+    made = (yield [CreatePage(page) for page in plan.pages]) if plan.pages else ()
+    lacking = any(isinstance(answer, Problem) and answer.failure is not Failure.EXISTS for answer in made)
+    if lacking or not (yield from taking.close(run.metadata.namespace, plan.closings, now)):
+        return None
+    return (yield from _on_version(run, WriteStatus(run, status)))
 
 
 def _let_go(run: Run, observed: Observed, now: datetime) -> Steps:

@@ -12,6 +12,7 @@ import msgspec
 from adze.core import intervals
 from adze.core.model import ItemsStatus, Phase, Run, StepStatus
 from adze.core.revision import Node, Revision, Stage
+from adze.core.verdict import FULL
 
 FAILED = "Failed"
 """What `from` names, besides a step."""
@@ -34,6 +35,8 @@ def refusal(run: Run, source: Run | None) -> str | None:
         return f"spec.workflow must {needed}, as in run {wanted.run!r}"
     if wanted.from_ == FAILED and not any(step.phase in UNHAPPY for step in status.steps):
         return f"spec.rerunOf.from: no step of run {wanted.run!r} failed or was cancelled"
+    if wanted.from_ is not None and any(step.reason == FULL for step in status.steps):
+        return f"spec.rerunOf.from: run {wanted.run!r} grew too large and lost outputs: repeat it from its start"
     if wanted.from_ not in (None, FAILED, *_places(status.workflow_spec)):
         return f"spec.rerunOf.from: run {wanted.run!r} has no step {wanted.from_!r} in steps or finally"
     return None

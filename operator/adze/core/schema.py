@@ -2,11 +2,12 @@
 
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import accumulate, count
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 
 DEEPEST = 64
 """Levels of nesting of a JSON value that adze takes: deeper ones end in a RecursionError somewhere, some day."""
@@ -25,6 +26,34 @@ def nested_deeper(value: Any, levels: int) -> bool:
         if not level:
             return False
     return True
+
+
+def nul(value: Any) -> str | None:
+    """Where a JSON value has a text, or a name, with a NUL character; None if nowhere. CEL would cut it there."""
+    if b"\\u0000" not in msgspec.json.encode(value):
+        return None
+    return next(_nuls(value, ""), None)
+
+
+def _nuls(value: Any, place: str) -> Iterator[str]:
+    if isinstance(value, str) and "\0" in value:
+        yield place or "."
+    elif isinstance(value, Mapping):
+        for name, member in value.items():
+            shown = repr(name) if "\0" in name else name
+            inner = f"{place}.{shown}" if place else shown
+            yield from [inner] if "\0" in name else _nuls(member, inner)
+    elif isinstance(value, list | tuple):
+        for index, member in enumerate(value):
+            yield from _nuls(member, f"{place}[{index}]")
+
+
+def unfit(value: Any) -> str | None:
+    """What keeps a JSON value from expressions, as words to follow its name; None if nothing does."""
+    if nested_deeper(value, DEEPEST):
+        return f"is nested more than {DEEPEST} levels deep"
+    place = nul(value)
+    return place and f"has a NUL character, which expressions can't read: at {place}"
 
 
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)

@@ -18,8 +18,6 @@ from adze.core.expressions import ExpressionError, Lookup, Program, Template
 from adze.core.model import LEASE_API_VERSION, MICROTIME, MOST_SLOTS, Concurrency, RateLimit, Run, Strategy, version
 
 LONGEST_KEY = 253
-NUL = "\ufdd0"
-"""Stands for a NUL in a key that is being made: no character, so in no text."""
 
 RUN = ""
 """The holder that is the run itself; an attempt's is `attempt_holder`."""
@@ -218,34 +216,16 @@ def need(entry: Entry, run: Run, values: Lookup, level: str, live: Entry | None 
 def text_of_key(template: Template, values: Lookup) -> str:
     """A key; InvalidKey if it's no text of 1 to 253 characters."""
     try:
-        key = template.render(_Marked(values))
+        key = template.render(values)
     except ExpressionError as error:
         raise InvalidKey(str(error)) from None
     if not isinstance(key, str):
         raise InvalidKey(f"key {template.value} gives {key!r}, which is no text")
     if not 0 < len(key) <= LONGEST_KEY:
         raise InvalidKey(f"key {template.value} gives a text of {len(key)} characters: 1 to {LONGEST_KEY} are allowed")
-    if {"\0", NUL} & set(key):
+    if "\0" in key:
         raise InvalidKey(f"key {template.value} gives a text with a NUL character")
     return key
-
-
-@dataclass(frozen=True, slots=True)
-class _Marked:
-    """The same values with NULs made visible: CEL would cut a text there, and two keys would be one."""
-
-    values: Lookup
-
-    def __getitem__(self, name: str) -> Any:
-        return _visible(self.values[name])
-
-
-def _visible(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.replace("\0", NUL)
-    if isinstance(value, Mapping):
-        return {_visible(name): _visible(member) for name, member in value.items()}
-    return [_visible(member) for member in value] if isinstance(value, list | tuple) else value
 
 
 def whole_number(field: str, given: int | Program, values: Lookup, most: int) -> int:

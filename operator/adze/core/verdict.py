@@ -9,16 +9,20 @@ SUPERSEDED = "Superseded"
 EARLY = frozenset({CANCELLED, SUPERSEDED})
 """Reasons of steps that ended because their run was to end early."""
 DEADLINE = "DeadlineExceeded"
+FULL = "RunTooLarge"
+"""Reason of a run, and of its steps, that ended because its status can't be written any more."""
 
 
 def failed(status: StepStatus) -> bool:
-    """Whether a step makes its run fail: it failed, or the run's deadline ended it."""
-    return status.phase is Phase.FAILED or (status.phase is Phase.CANCELLED and status.reason == DEADLINE)
+    """Whether a step makes its run fail: it failed, or the run's deadline or size ended it."""
+    return status.phase is Phase.FAILED or (status.phase is Phase.CANCELLED and status.reason in (DEADLINE, FULL))
 
 
 def of_steps(statuses: Iterable[StepStatus]) -> tuple[Phase, str | None, str | None]:
     """Phase, reason and message; the first step that went wrong gives the words."""
     statuses = list(statuses)
+    if full := next((status for status in statuses if status.reason == FULL), None):
+        return Phase.FAILED, FULL, full.message
     first = next((status for status in statuses if failed(status)), None)
     if first:
         if first.reason == DEADLINE:

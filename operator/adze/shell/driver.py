@@ -16,7 +16,7 @@ from adze.core.model import API_VERSION, LEASE_API_VERSION, Entry, Event, Lease,
 from adze.core.slots import Slot
 from adze.shell import carriers
 from adze.shell.cluster import MERGE, ApiError, Cluster, resource, selector
-from adze.shell.lists import pages
+from adze.shell.event_lists import EventLists
 
 log = structlog.get_logger()
 
@@ -40,8 +40,9 @@ class _ConfigMap(msgspec.Struct):
 
 _page = msgspec.json.Decoder(_ConfigMap).decode
 _outputs = msgspec.json.Decoder(dict[str, Any]).decode
-_event = msgspec.json.Decoder(Event).decode
 
+TOO_LARGE = ("etcdserver: request is too large", "trying to send message larger than max")
+"""How etcd, and the client that the API server has for it, refuse an object: with code 500."""
 MAX_EVENTS = 1000
 """Kubernetes Events that may wait to be posted; further ones are dropped, since the status says the same."""
 
@@ -52,6 +53,7 @@ class Driver:
     def __init__(self, cluster: Cluster, instance: str) -> None:
         self._cluster = cluster
         self._instance = instance
+        self._event_lists = EventLists(cluster)
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MAX_EVENTS)
         self._verbs: dict[type, Callable[[Any], Awaitable[Any]]] = {
             calls.ReadRun: self._read_run,
@@ -117,12 +119,7 @@ class Driver:
         return found
 
     async def _list_events(self, call: calls.ListEvents) -> list[Event]:
-        """In pages, of which only what may count is kept."""
-        path, found = resource(API_VERSION, call.run.metadata.namespace, "workflowevents"), list[Event]()
-        async for page in pages(self._cluster, path):
-            listed = map(_event, page.items)
-            found += [event for event in listed if any(awaited.means(event) for awaited in call.awaits)]
-        return found
+        return await self._event_lists.those(call.run.metadata.namespace, call.awaits)
 
     async def _create_pod(self, call: calls.CreatePod) -> Carrier | Problem:
         kind = call.manifest["kind"]
@@ -301,6 +298,8 @@ def problem(error: ApiError) -> Problem:
         return Problem(Failure.LATER, "PermissionDenied", error.message)
     if error.code >= 500 and "webhook" in error.message:
         return Problem(Failure.LATER, "WebhookFailed", error.message)
-    if error.code in (400, 403, 413, 422):
+    if error.code == 413 or any(words in error.message for words in TOO_LARGE):
+        return Problem(Failure.REFUSED, calls.TOO_LARGE, error.message)
+    if error.code in (400, 403, 422):
         return Problem(Failure.REFUSED, "PodRejected", error.message)
     return Problem(Failure.UNKNOWN, error.reason, error.message)

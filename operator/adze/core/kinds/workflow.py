@@ -25,11 +25,12 @@ def _build(step: Step, texts: Mapping[str, Any], frame: Frame) -> dict[str, Any]
         raise Impossible("WorkflowCycle", f"workflows call each other: {' -> '.join([*line, target])}")
     if len(line) >= DEPTH:
         raise Impossible("TooDeep", f"runs are nested {DEPTH} deep: {' -> '.join(line)}")
+    labels = {**frame.metadata["labels"], names.TRIGGER: "step"}
     annotations = {names.GATE: "closed", names.ANCESTORS: ",".join(line)}
     return {
         "apiVersion": API_VERSION,
         "kind": "WorkflowRun",
-        "metadata": {**frame.metadata, "annotations": annotations},
+        "metadata": {**frame.metadata, "labels": labels, "annotations": annotations},
         "spec": {"workflow": target, "input": texts["workflow"]["input"]},
     }
 

@@ -83,6 +83,9 @@ class Labels(msgspec.Struct, frozen=True, kw_only=True):
 
     trigger: str = msgspec.field(default="", name=names.TRIGGER)
     event: str = msgspec.field(default="", name=names.EVENT)
+    step: str = msgspec.field(default="", name=names.STEP)
+    attempt: str = msgspec.field(default="", name=names.ATTEMPT)
+    item: str = msgspec.field(default="", name=names.ITEM)
 
 
 class Annotations(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +100,15 @@ class Annotations(msgspec.Struct, frozen=True, kw_only=True):
     ancestors: str = msgspec.field(default="", name=names.ANCESTORS)
 
 
+class OwnerReference(Record, frozen=True, kw_only=True):
+    """Whose object it is."""
+
+    uid: str
+    kind: str = ""
+    name: str = ""
+    controller: bool = False
+
+
 class Metadata(Record, frozen=True, kw_only=True):
     """The part of an object's metadata that adze reads."""
 
@@ -109,3 +121,4 @@ class Metadata(Record, frozen=True, kw_only=True):
     deletion_timestamp: datetime | None = None
     labels: Labels = Labels()
     annotations: Annotations = Annotations()
+    owner_references: tuple[OwnerReference, ...] = ()

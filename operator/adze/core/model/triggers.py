@@ -115,6 +115,7 @@ class TriggerKind(StrEnum):
     CRON = "Cron"
     EVENT = "Event"
     RERUN = "Rerun"
+    STEP = "Step"
 
 
 class Trigger(Record, frozen=True, kw_only=True):
@@ -124,12 +125,13 @@ class Trigger(Record, frozen=True, kw_only=True):
         TriggerKind,
         doc(
             "Direct: a person or program created it. Scheduled: it has a runAt. Cron: a tick. Event: an event. "
-            "Rerun: it repeats another run."
+            "Rerun: it repeats another run. Step: it carries out a step of another run."
         ),
     ]
     schedule: Annotated[str, doc("The schedule.", max_length=128)] | None = None
     time_zone: Annotated[str, doc("Time zone of the schedule.", max_length=64)] | None = None
     time: Annotated[Time, doc("The tick, or runAt; of a rerun, the moment of the run that it repeats.")] | None = None
     event: Annotated[str, doc("Name of the WorkflowEvent, as a label.", max_length=63)] | None = None
-    run: Annotated[str, doc("Name of the run that is repeated.", max_length=253)] | None = None
+    run: Annotated[str, doc("Name of the run that is repeated, or whose step it is.", max_length=253)] | None = None
     run_uid: Annotated[str, doc("UID of that run.", max_length=64)] | None = None
+    step: Annotated[str, doc("Name of the step; of an item, step[index].", max_length=48)] | None = None

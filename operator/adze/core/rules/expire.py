@@ -4,16 +4,17 @@ An attempt that a limit ends is withdrawn: it's closed in the status first, then
 fresh LIST shows that Pod ended does anything follow (`Draft.over`). A Pod whose claim is withdrawn never starts.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
-from adze.core import duration
+from adze.core import duration, room
 from adze.core.draft import Draft, Part
-from adze.core.model import Attempt, Phase
+from adze.core.model import Attempt, Phase, StepStatus
 from adze.core.revision import FOREVER, Node, Stage
 from adze.core.rules import retry
-from adze.core.verdict import DEADLINE, EARLY
+from adze.core.verdict import DEADLINE, EARLY, FULL
 
 AT_ONCE = frozenset({"InvalidImageName"})
 """Waiting reasons that no patience cures."""
@@ -22,7 +23,9 @@ AT_ONCE = frozenset({"InvalidImageName"})
 def expire(draft: Draft) -> None:
     """End what has run out of time or was cancelled."""
     deadline = (draft.start_time or draft.now) + draft.revision.timeout
-    if draft.ending:
+    if draft.full:
+        _make_room(draft)
+    elif draft.ending:
         _end_steps(draft, *draft.ending)
     elif draft.now >= deadline:
         _end_steps(draft, DEADLINE, f"the run's timeout of {draft.revision.spec.timeout} has passed")
@@ -32,10 +35,20 @@ def expire(draft: Draft) -> None:
         _expire_attempt(draft, node, status.attempts[-1])
 
 
-def _end_steps(draft: Draft, reason: str, message: str) -> None:
+def _make_room(draft: Draft) -> None:
+    """A run that is too large ends as by its deadline; if that doesn't help, handlers end too, or never start."""
+    again = draft.observed.refused > 1
+    if again:
+        for node in draft.revision.nodes.values():
+            if node.name not in draft.steps:
+                draft.put(StepStatus(name=node.name))
+    last = again or (draft.observed.refused and draft.ended(Stage.GRAPH))
+    _end_steps(draft, FULL, room.MESSAGE, tuple(Stage) if last else (Stage.GRAPH,))
+
+
+def _end_steps(draft: Draft, reason: str, message: str, stages: Sequence[Stage] = ()) -> None:
     """Everything but `finally` ends; the deadline is a failure, so onFailure still follows it."""
-    stages = [Stage.GRAPH, Stage.ON_FAILURE] if reason in EARLY else [Stage.GRAPH]
-    for stage in stages:
+    for stage in stages or ((Stage.GRAPH, Stage.ON_FAILURE) if reason in EARLY else (Stage.GRAPH,)):
         for node in draft.nodes(stage):
             status = draft.steps[node.name]
             if node.name in draft.fans:

@@ -2,13 +2,14 @@
 
 import msgspec
 
-from adze.core import fanout
+from adze.core import fanout, room
 from adze.core.carrier import Outcome
-from adze.core.draft import OUTPUTS_LIMIT, Draft
+from adze.core.draft import Draft
 from adze.core.model import Attempt, Phase
 from adze.core.revision import Node
 from adze.core.rules import closing, retry, waits
-from adze.core.schema import Mismatch
+from adze.core.schema import Mismatch, unfit
+from adze.core.verdict import FULL
 
 
 def settle(draft: Draft) -> None:
@@ -33,6 +34,10 @@ def settle_wait(draft: Draft, node: Node, attempt: Attempt) -> None:
 def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, place: str | None, outcome: Outcome) -> None:
     output = outcome.output
     reason, message = closing.noted(draft, node, outcome)
+    # A NUL in the last words of a container would cut them in retryWhen and wherever else they are read.
+    message = message and message.replace("\0", "\ufffd")
+    if reason is None and (problem := unfit(output)):
+        reason, message = "OutputInvalid", f"the output {problem}"
     if reason is None and node.output:
         try:
             output = node.output.check(output or {}, "output")
@@ -40,8 +45,10 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, place: str | Non
             reason, message = "OutputInvalid", str(mismatch)
     if reason is None and output and not draft.has_room(node, output):
         reason = "OutputTooLarge"
-        whose, limit = ("steps", OUTPUTS_LIMIT) if node.index is None else ("items", fanout.OUTPUTS_LIMIT)
+        whose, limit = ("steps", draft.outputs_limit) if node.index is None else ("items", fanout.OUTPUTS_LIMIT)
         message = f"the outputs of the run's {whose} together are larger than {limit // 1024} KiB"
+        if draft.full:
+            reason, message = FULL, room.MESSAGE
     ended = msgspec.structs.replace(
         attempt,
         node=place,
