@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from adze.core import calls, names
+import msgspec
+
+from adze.core import calls, names, outputs
 from adze.core.calls import Problem
 from adze.core.model import Entry, Lease, Run, Workflow
 from adze.core.pods import Pod
@@ -51,7 +53,9 @@ class Driver:
 
     def read_page(self, call: calls.ReadPage) -> dict[str, Any] | Problem:
         """Quorum GET."""
-        return self.api.pages.get(call.name, NOT_FOUND)
+        found = self.api.pages.get(call.name)
+        content = None if found is None else outputs.read(msgspec.json.encode(found).decode(), call.sha256)
+        return NOT_FOUND if content is None else content
 
     def read_entry(self, call: calls.ReadEntry) -> Entry | Problem:
         """Quorum GET."""

@@ -166,6 +166,11 @@ class Draft:
         self.outputs_size += len(msgspec.json.encode(output))
         return self.outputs_size <= OUTPUTS_LIMIT
 
+    def no_room(self, node: Node) -> str:
+        """What to say where there's none."""
+        whose, limit = ("steps", OUTPUTS_LIMIT) if node.index is None else ("items", fanout.OUTPUTS_LIMIT)
+        return f"the outputs of the run's {whose} together are larger than {limit // 1024} KiB"
+
     def say(self, kind: str, reason: str, message: str) -> None:
         """Post a Kubernetes Event (Normal or Warning)."""
         self.notices.append(Notice(kind, reason, cut(message, 1000) or ""))

@@ -186,7 +186,7 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         status=status,
         notices=tuple(draft.notices),
         manifests=draft.manifests,
-        pages=tuple(manifest.page(run, name, outputs) for name, outputs in draft.pages.items()),
+        pages=tuple(_pages(draft)),
         wake=draft.wake,
         needs_pods=draft.needs_pods,
         wants=wants,
@@ -197,13 +197,19 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
     )
 
 
+def _pages(draft: Draft) -> Iterator[dict[str, Any]]:
+    for name, outputs in draft.pages.items():
+        yield manifest.page(draft.run, name, msgspec.json.encode(outputs).decode())
+
+
 def _entries(draft: Draft, status: RunStatus) -> Iterator[dict[str, Any]]:
     """What goes into the cache: of the steps that have succeeded by their own work since the run was written."""
     ended = {step.name for step in draft.run.status.steps if step.phase.final}
+    values = draft.values()
     for step in status.steps:
         kept = draft.revision.nodes[step.name].cache
         if kept and step.phase is Phase.SUCCEEDED and step.attempts and step.name not in ended:
-            entry = cache.manifest(draft.run, step.name, kept, step.output, draft.values())
+            entry = cache.manifest(draft.run, step.name, kept, values.output(step.name), values)
             yield from [entry] if entry else ()
 
 
@@ -329,7 +335,7 @@ def _output(draft: Draft) -> tuple[dict[str, Any] | None, tuple[str, str] | None
     """The run's output, or what is wrong with it as (reason, message)."""
     if draft.revision.output is None:
         output: dict[str, Any] = {}
-        # Lists of forEach steps have no names to be merged by: spec.output may choose them.
+        # Lists of forEach steps have no names to be merged by, and large outputs no room: spec.output may choose them.
         for name in draft.revision.order:
             output |= draft.steps[name].output or {}
     else:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import msgspec
 
-from adze.core import calls, names
+from adze.core import calls, names, outputs
 from adze.core.calls import Failure, Problem
 from adze.core.carrier import Carrier
 from adze.core.model import Approval, Run, Workflow
@@ -109,8 +109,8 @@ class Api:
             manifest = self._folder.load(_page(call.name), dict)
         except FileNotFoundError:
             return NOT_FOUND
-        outputs: dict[str, Any] = msgspec.json.decode(manifest["data"][names.PAGE])
-        return outputs
+        content = outputs.read(manifest["data"][names.PAGE], call.sha256)
+        return NOT_FOUND if content is None else content
 
     def put_pod(self, pod: Pod) -> Pod:
         """Write a Pod. One that is being deleted, has ended and is held by nobody goes."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from adze.core import calls, names
+from adze.core import calls, names, outputs
 from adze.core.calls import Failure, Problem
 from adze.core.carrier import Carrier
 from adze.core.model import API_VERSION, LEASE_API_VERSION, Entry, Event, Lease, Run, Workflow
@@ -39,9 +39,9 @@ class _ConfigMap(msgspec.Struct):
 
 
 _page = msgspec.json.Decoder(_ConfigMap).decode
-_outputs = msgspec.json.Decoder(dict[str, Any]).decode
 _event = msgspec.json.Decoder(Event).decode
 
+NOT_THERE = Problem(Failure.NOT_FOUND, "NotFound", "the ConfigMap doesn't hold what was written")
 MAX_EVENTS = 1000
 """Kubernetes Events that may wait to be posted; further ones are dropped, since the status says the same."""
 
@@ -143,9 +143,10 @@ class Driver:
         path = resource("v1", call.manifest["metadata"]["namespace"], "configmaps")
         await self._cluster.call("POST", path, call.manifest)
 
-    async def _read_page(self, call: calls.ReadPage) -> dict[str, Any]:
+    async def _read_page(self, call: calls.ReadPage) -> dict[str, Any] | Problem:
         found = _page(await self._cluster.call("GET", resource("v1", call.namespace, "configmaps", call.name)))
-        return _outputs(found.data.get(names.PAGE, "{}"))
+        content = outputs.read(found.data.get(names.PAGE, ""), call.sha256)
+        return NOT_THERE if content is None else content
 
     async def _read_entry(self, call: calls.ReadEntry) -> Entry:
         return _entry(await self._cluster.call("GET", resource("v1", call.namespace, "configmaps", call.name)))

@@ -14,6 +14,7 @@ runs_finished = Counter("adze_runs_finished_total", "Runs that ended", ["phase"]
 attempts_finished = Counter("adze_attempts_finished_total", "Attempts that ended", ["result"])
 events_processed = Counter("adze_events_processed_total", "WorkflowEvents whose runs were created", ["reason"])
 gateway_requests = Counter("adze_gateway_requests_total", "Requests to the gateway", ["endpoint", "code"])
+output_requests = Counter("adze_output_requests_total", "Large outputs that steps sent", ["code"])
 run_seconds = Histogram(
     "adze_run_seconds", "From a run's start to its end", buckets=(1, 3, 10, 30, 100, 300, 1000, 3600, 14400, 86400)
 )
