@@ -7,12 +7,12 @@ import pytest
 
 from adze.core import fanout, manifest, outputs
 from adze.core import revision as revisions
-from adze.core.calls import CreatePage, ReadPage, ReadRun, WriteStatus
+from adze.core.calls import CreatePage, DropPage, ReadPage, ReadRun, WriteStatus
 from adze.core.model import RerunOf, RunSpec
 from adze.core.policy import Policy
 from adze.core.revision import InvalidWorkflow, compile_workflow
 from adze.core.values import Values, gathered
-from tests.builders import Drive, named, run, step, succeeded, workflow
+from tests.builders import Drive, failed, named, run, step, succeeded, workflow
 from tests.core import test_cache
 from tests.core.dialogue import NOT_FOUND, UNKNOWN, Dialogue, reconcile
 
@@ -123,7 +123,7 @@ def test_defaults_of_the_schema_make_a_page_of_the_runs_own() -> None:
     hand_over(one, "a", BIG)
     page = one.step("a").output_page
     assert page is not None
-    assert one.pages[page.name] == BIG | {"n": 7}
+    assert one.pages == {page.name: BIG | {"n": 7}}
     assert page.sha256 == outputs.digest(msgspec.json.encode(one.pages[page.name]))
     assert one.live == {"b"}
 
@@ -197,6 +197,7 @@ def test_items_outputs_become_part_of_their_steps(monkeypatch: pytest.MonkeyPatc
     assert one.phase == "Succeeded"
     assert one.step("a").output_page is None
     assert gathered(one.items("a"), one.pages) == [BIG, {"n": 1}]
+    assert set(one.pages) == set(one.items("a").pages), "the items' own pages are gone"
 
 
 def test_an_item_has_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,6 +225,19 @@ def test_the_page_is_read_before_the_outcome_is_written() -> None:
     assert call == ReadPage("shop", f"{one.attempt('a').pod}-output", outputs.digest(msgspec.json.encode(BIG)))
     dialogue.answer(BIG)
     assert dialogue.call(WriteStatus).status.steps[0].output_page.name == call.name
+
+
+def test_the_page_of_a_failed_attempt_is_dropped_once_that_is_written() -> None:
+    one = Drive(workflow(large(retries=1))).until_quiet()
+    pods = dict(one.pods)
+    name = one.attempt("a").pod
+    pods[name] = failed(pods[name], message=msgspec.json.encode(reference(BIG)).decode())
+    dialogue = reconcile(one.run, pods=named(pods.values()))
+    assert dialogue.kinds == ["WriteStatus"]
+    dialogue.accept()
+    while dialogue.kinds and "DropPage" not in dialogue.kinds:
+        dialogue.nothing()
+    assert dialogue.call(DropPage) == DropPage("shop", f"{name}-output")
 
 
 def test_a_page_that_can_not_be_read_now_decides_nothing() -> None:

@@ -96,6 +96,38 @@ json.dump(found, open(os.environ["ADZE_OUTPUT"], "w"))
     assert status.get("output") == {"uid": 65532, "length": True, "token": 401, "none": 403}, status
 
 
+def test_the_worker_image_has_the_sdk_and_the_command(kube: Kube) -> None:
+    first = {
+        "name": "first",
+        "largeOutput": True,
+        "script": {"source": "from adze.sdk import output\noutput({'n': list(range(3000))})"},
+    }
+    shell_script = """
+set -e
+python3 -c 'import json; from adze.sdk import context
+print(json.dumps({"n": context()["steps"]["first"]["output"]["n"][::-1]}))' | adze output
+"""
+    second = {
+        "name": "second",
+        "parents": ["first"],
+        "largeOutput": True,
+        "script": {"source": shell_script, "command": ["sh"]},
+    }
+    small = {"name": "small", "script": {"source": "echo '{\"n\": 1}' > f; adze output f", "command": ["sh"]}}
+    large = {"name": "large", "script": {"source": "from adze.sdk import output\noutput({'text': 'x' * 5000})"}}
+    output = {"last": "${steps.second.output.n[2999]}", "first": "${steps.second.output.n[0]}"}
+    kube.apply(run("r", first, second, small, large, output=output))
+    status = kube.ended("r", timeout=120)
+    found = steps(status)
+    assert {name: step["phase"] for name, step in found.items()} == {
+        **{"first": "Succeeded", "second": "Succeeded", "small": "Succeeded"},
+        "large": "Failed",
+    }, status
+    assert found["small"]["output"] == {"n": 1}
+    assert "set largeOutput: true on step large" in found["large"]["message"]
+    assert status["output"] == {"last": 0, "first": 2999}
+
+
 def test_steps_without_it_have_no_token(kube: Kube) -> None:
     kube.apply(run("r", {"name": "a", **shell('test ! -e /adze/token && test -z "$ADZE_OUTPUTS_URL"')}))
     assert kube.ended("r")["phase"] == "Succeeded"
@@ -109,12 +141,14 @@ def test_an_output_that_is_not_there_fails_the_attempt(kube: Kube) -> None:
 
 
 def test_a_killed_operator_is_waited_for_and_a_rerun_keeps_the_output(kube: Kube) -> None:
-    retried = f"until {SEND}; do sleep 1; done"
-    step = {
-        "name": "big",
-        "largeOutput": True,
-        **shell(f"{FILL % 5000}; until test -e go; do sleep 1; test $((n=n+1)) -gt 3 && touch go; done; {retried}"),
-    }
+    source = """
+import time
+from pathlib import Path
+from adze.sdk import output
+time.sleep(5)
+output({"text": "x" * 5000})
+"""
+    step = {"name": "big", "largeOutput": True, "script": {"source": source}}
     last = {"name": "last", "parents": ["big"], "runIf": "Always", **shell("test $RUN = again")}
     last["env"] = [{"name": "RUN", "value": "${run.name}"}]
     last["when"] = "size(steps.big.output.text) == 5000"

@@ -9,7 +9,7 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from adze.core import fanout, outputs
-from adze.core.model import Attempt, ItemsStatus, ItemStatus, Phase, RunStatus, StepStatus
+from adze.core.model import Attempt, ItemsStatus, ItemStatus, OutputPage, Phase, RunStatus, StepStatus
 from adze.shell.access import TOKENS
 from adze.shell.outputs import IN_FLIGHT, PATH, POD_NAME, POD_UID, Receiver
 from tests.builders import NAMESPACE, UID, pod, running, succeeded
@@ -163,6 +163,20 @@ async def test_an_item_has_less_room(client: Client, world: World) -> None:
     world.put_run(StepStatus(name="a", phase=Phase.RUNNING, items=items))
     assert (await send(client, json.dumps({"a": "x" * fanout.PAGE_LIMIT}).encode()))[0] == 413
     assert (await send(client))[0] == 200
+
+
+async def test_a_run_that_is_full_takes_no_more(client: Client, world: World) -> None:
+    page = OutputPage(name="b-output", sha256="0" * 64, bytes=outputs.TOGETHER - 7)
+    last = (Attempt(number=1, pod=POD),)
+    full = StepStatus(name="b", phase=Phase.SUCCEEDED, output_page=page)
+    world.put_run(StepStatus(name="a", attempts=last), full)
+    assert (await send(client))[0] == 413
+    items = ItemsStatus(
+        total=5, digest="d", paged=fanout.OUTPUTS_LIMIT, active=(ItemStatus(name="a[3]", attempts=last),)
+    )
+    world.put_run(StepStatus(name="a", phase=Phase.RUNNING, items=items))
+    assert (await send(client))[0] == 413
+    assert not world.pages
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,10 @@ class Driver:
         """Delete under the precondition of the UID."""
         return self.api.drop_entry(call.entry)
 
+    def drop_page(self, call: calls.DropPage) -> Problem | None:
+        """Delete, if it's there."""
+        return NOT_FOUND if self.api.pages.pop(call.name, None) is None else None
+
     def open_gate(self, call: calls.OpenGate) -> Pod | Problem:
         """Take the gate off under the precondition of UID and version."""
         pod = self.api.same_pod(call.pod)
@@ -148,6 +152,7 @@ VERBS: dict[type, str] = {
     calls.ReadEntry: "read_entry",
     calls.StoreEntry: "store_entry",
     calls.DropEntry: "drop_entry",
+    calls.DropPage: "drop_page",
     calls.ReadPod: "read_pod",
     calls.OpenGate: "open_gate",
     calls.Release: "release",
@@ -165,7 +170,7 @@ VERBS: dict[type, str] = {
 WRITES = frozenset(
     {
         *(calls.WriteStatus, calls.CreatePod, calls.CreatePage, calls.StoreEntry, calls.OpenGate),
-        *(calls.Release, calls.DeletePod, calls.DropEntry, calls.DeleteRun),
+        *(calls.Release, calls.DeletePod, calls.DropEntry, calls.DropPage, calls.DeleteRun),
         *(calls.TakeSlot, calls.MarkSlot, calls.FreeSlot, calls.CreateLease, calls.ReplaceLease),
     }
 )

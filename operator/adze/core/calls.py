@@ -91,6 +91,14 @@ class ReadPage:
 
 
 @dataclass(frozen=True, slots=True)
+class DropPage:
+    """Delete the ConfigMap with a large output that nothing refers to: None, or a Problem, which nobody minds."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReadEntry:
     """Quorum GET of an entry of the cache: Entry, or a Problem, which means that there is none to use."""
 
@@ -249,6 +257,7 @@ Call = (
     | ReadEntry
     | StoreEntry
     | DropEntry
+    | DropPage
     | OpenGate
     | Release
     | DeletePod

@@ -102,6 +102,7 @@ class Draft:
     wants: list[Want] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
     stale: list[Entry] = field(default_factory=list)
+    spent: list[str] = field(default_factory=list)
     start_time: datetime | None = None
     _closed: frozenset[str] | None = None
 

@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from adze.core import names
 from adze.core.model import OutputPage, Record, Run
+from adze.core.schema import DEEPEST, json_nested_deeper
 
 LARGEST = 1_000_000
 """Bytes of a large output: a ConfigMap holds 1 MiB."""
@@ -25,6 +26,18 @@ class Reference(Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
     bytes: Annotated[int, Meta(ge=0, le=LARGEST)]
+
+
+def checked(content: bytes) -> str:
+    """The text of a large output; ValueError unless it is a JSON object that isn't nested too deep."""
+    if json_nested_deeper(content, DEEPEST):
+        raise ValueError(f"the output is nested more than {DEEPEST} levels deep")
+    try:
+        text = content.decode()
+        msgspec.json.decode(text, type=dict)
+    except (UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise ValueError(f"the output must be a JSON object: {error}") from None
+    return text
 
 
 def refer(text: bytes) -> dict[str, Any]:

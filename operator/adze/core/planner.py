@@ -42,7 +42,7 @@ class Plan:
     plan. `expired` says that retention has run out. `manifests` are those of attempts claimed in `status`, by Pod name.
     `pages` are ConfigMaps that must be there before `status` is written, and keys in `closings` must be closed by then.
     `wants` are the slots that the run needs or uses, `awaits` the events that steps wait for. `entries` go into the
-    cache once `status` stands, `stale` ones leave it; nobody minds if they don't.
+    cache once `status` stands, `stale` ones leave it, and pages that are `spent` are deleted; nobody minds if not.
     """
 
     status: RunStatus | None = None
@@ -56,6 +56,7 @@ class Plan:
     closings: tuple[Closing, ...] = ()
     entries: tuple[dict[str, Any], ...] = ()
     stale: tuple[Entry, ...] = ()
+    spent: tuple[str, ...] = ()
     awaits: tuple[Awaited, ...] = ()
 
 
@@ -193,6 +194,7 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         closings=tuple(draft.closings),
         entries=tuple(_entries(draft, status)),
         stale=tuple(draft.stale),
+        spent=tuple(draft.spent),
         awaits=awaits,
     )
 

@@ -29,6 +29,7 @@ from adze.core.calls import (
     DeletePod,
     DeleteRun,
     DropEntry,
+    DropPage,
     Failure,
     FreeSlot,
     ListEvents,
@@ -228,6 +229,7 @@ class _Hands:
             slots = (slot for slot in self.observed.slots if slot.metadata.uid not in freed)
             self.observed = replace(self.observed, slots=tuple(slots))
         cached: list[Call] = [*map(StoreEntry, plan.entries), *map(DropEntry, plan.stale)]
+        cached += [DropPage(self.run.metadata.namespace, page) for page in plan.spent]
         if cached:
             yield cached
         self.wake = _soonest(self.wake, chores.wake)

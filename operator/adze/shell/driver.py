@@ -66,6 +66,7 @@ class Driver:
             calls.ReadEntry: self._read_entry,
             calls.StoreEntry: self._create_page,
             calls.DropEntry: self._drop_entry,
+            calls.DropPage: self._drop_page,
             calls.OpenGate: self._open_gate,
             calls.Release: self._release,
             calls.DeletePod: self._delete_pod,
@@ -155,6 +156,9 @@ class Driver:
         metadata = call.entry.metadata
         path = resource("v1", metadata.namespace, "configmaps", metadata.name)
         await self._cluster.call("DELETE", path, {"preconditions": {"uid": metadata.uid}})
+
+    async def _drop_page(self, call: calls.DropPage) -> None:
+        await self._cluster.call("DELETE", resource("v1", call.namespace, "configmaps", call.name))
 
     async def _open_gate(self, call: calls.OpenGate) -> Carrier:
         return await self._patch(call.pod, carriers.opened(call.pod))

@@ -12,7 +12,6 @@ from adze.core.calls import Failure
 from adze.core.carrier import OwnerReference
 from adze.core.model import API_VERSION, ItemStatus, Run
 from adze.core.pods import Pod
-from adze.core.schema import DEEPEST, json_nested_deeper
 from adze.shell import metrics
 from adze.shell.access import review_token
 from adze.shell.cluster import ApiError, Cluster, resource
@@ -61,7 +60,13 @@ class Receiver:
             content = await body(request, limit)
             if len(content) > limit:
                 raise Refused(413, f"an output has at most {limit} bytes", "body")
-            await self._store(run, pod, _checked(content))
+            if not _has_room(run, part, len(content)):
+                raise Refused(413, "the run has no room for this output: docs/limits.md", "body")
+            try:
+                text = outputs.checked(content)
+            except ValueError as error:
+                raise Refused(400, str(error), "body") from None
+            await self._store(run, pod, text)
             return answer(200, outputs.refer(content))
 
     async def _sender(self, token: str) -> Pod:
@@ -130,16 +135,12 @@ class Receiver:
         return owned and found.immutable and found.data.get(names.PAGE) == text
 
 
-def _checked(content: bytes) -> str:
-    """The text of an output; Refused unless it is a JSON object."""
-    if json_nested_deeper(content, DEEPEST):
-        raise Refused(400, f"the output is nested more than {DEEPEST} levels deep", "body")
-    try:
-        text = content.decode()
-        msgspec.json.decode(text, type=dict)
-    except (UnicodeDecodeError, msgspec.DecodeError) as error:
-        raise Refused(400, f"the output must be a JSON object: {error}", "body") from None
-    return text
+def _has_room(run: Run, part: ItemStatus, size: int) -> bool:
+    """Whether the run may have room for the output; the planner knows for sure when it's recorded."""
+    if names.index(part.name) is not None:
+        step = next(step for step in run.status.steps if step.name == names.step_of(part.name))
+        return (step.items.paged if step.items else 0) + size <= fanout.OUTPUTS_LIMIT
+    return sum(step.output_page.bytes for step in run.status.steps if step.output_page) + size <= outputs.TOGETHER
 
 
 def _explain(error: Exception) -> Refused | None:

@@ -47,9 +47,11 @@ def keep(draft: Draft, node: Node, output: dict[str, Any] | None, page: OutputPa
     if page is None or node.index is not None:
         if output and not draft.has_room(node, output):
             return draft.no_room(node)
+        draft.spent += [page.name] if page else []
         return {"output": output}
     if output != draft.observed.pages[page.name]:
         # The schema has filled defaults in.
+        draft.spent.append(page.name)
         page = outputs.own(draft.run, node.name, output or {})
         draft.pages[page.name] = output or {}
     others = sum(step.output_page.bytes for step in draft.steps.values() if step.output_page)
