@@ -277,8 +277,7 @@ class Drive:
         assert not self.run.status.phase.final, "a terminal run never changes"
         for page in plan.pages:
             self.pages[page["metadata"]["name"]] = msgspec.json.decode(page["data"][names.PAGE])
-        for name in plan.spent:
-            self.pages.pop(name, None)
+        self.pages = {name: page for name, page in self.pages.items() if name not in plan.spent}
         status = msgspec.json.decode(msgspec.json.encode(plan.status), type=RunStatus)
         self.run = msgspec.structs.replace(self.run, status=status)
         self.notices += plan.notices

@@ -191,6 +191,19 @@ def test_items_hand_over_large_outputs_too(kube: Kube) -> None:
     )
     status = kube.ended("r", timeout=120)
     assert (status["phase"], status.get("output")) == ("Succeeded", {"sizes": [50_000, 50_000]})
+    for pod in kube.list("pods", "adze.dev/run=r"):
+        kube.gone("configmap", f"{pod['metadata']['name']}-output")
+    assert {page["metadata"]["name"] for page in pages(kube, "r")} == set(steps(status)["each"]["items"]["pages"])
+
+
+def test_a_failed_attempt_leaves_no_page(kube: Kube) -> None:
+    step = sends("a", 5000, more="; test $ADZE_ATTEMPT = 2", retries=1, backoff={"base": "1s"})
+    kube.apply(run("r", step))
+    status = kube.ended("r", timeout=120)
+    first, second = steps(status)["a"]["attempts"]
+    assert (status["phase"], first["reason"]) == ("Succeeded", "ExitCode")
+    kube.gone("configmap", f"{first['pod']}-output")
+    assert [page["metadata"]["name"] for page in pages(kube, "r")] == [f"{second['pod']}-output"]
 
 
 @pytest.mark.parametrize("kind", [{"sleep": {"duration": "1s"}}, {"workflow": {"name": "other"}}])

@@ -27,6 +27,7 @@ from tests.sim.cache_mutants import CACHE_MUTANTS
 from tests.sim.driver import Driver
 from tests.sim.episode import run, setting
 from tests.sim.laboratory import Patch, laboratory, patched
+from tests.sim.large import LARGE_MUTANTS
 from tests.sim.mutant import Mutant, chores_with
 from tests.sim.rate_mutants import RATE_MUTANTS
 from tests.sim.rerun_mutants import RERUN_MUTANTS
@@ -342,6 +343,7 @@ MUTANTS = (
     *RATE_MUTANTS,
     *RERUN_MUTANTS,
     *CACHE_MUTANTS,
+    *LARGE_MUTANTS,
 )
 
 
