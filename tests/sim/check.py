@@ -118,6 +118,8 @@ class Checker:
             raise Violation("S9", f"{account.run.metadata.name} ended while {still} had not")
         if (live := [uid for uids in account.live.values() for uid in uids]) and not self.stripped:
             raise Violation("S10", f"{account.run.metadata.name} ended while {live} may still run")
+        for step in account.steps.values():
+            large.recorded(self, step)
 
     def _step(self, account: Account, run: Run, before: StepStatus | None, after: StepStatus) -> None:
         if before is not None and before.phase.final:

@@ -20,6 +20,8 @@ from adze.local.state import Folder
 PATH = "/v1/outputs"
 DRAINED = 8 * outputs.LARGEST
 """Bytes of a body that is too large which are read, so that its sender gets to the answer."""
+POLL = 0.05
+"""Seconds that `stop` takes at most."""
 BUSY = 30.0
 """Seconds after which a sender may take adze for stuck."""
 
@@ -38,7 +40,7 @@ class Receiver:
         self._folder = folder
         self._loop = asyncio.get_running_loop()
         self._server = self._bind()
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(POLL,), daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}{PATH}"
 
     def _bind(self) -> ThreadingHTTPServer:

@@ -76,7 +76,7 @@ class Receiver:
             raise unknown_token()
         # system:serviceaccount:NAMESPACE:NAME
         namespace = user.username.split(":")[2] if user.username.startswith("system:serviceaccount:") else ""
-        name, uid = (user.extra.get(key, ("",))[0] for key in (POD_NAME, POD_UID))
+        name, uid = (next(iter(user.extra.get(key, ())), "") for key in (POD_NAME, POD_UID))
         if not (namespace and name and uid):
             raise Refused(403, "the token is not a Pod's")
         if self._namespaces and namespace not in self._namespaces:
