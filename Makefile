@@ -32,7 +32,7 @@ check: $(STAMP) ## The fast loop: format, lint, types, layers, unit tests
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
 	$(PYTHON) -m tests.generate --check
-	$(PYTEST) -q tests/core tests/shell tests/peers tests/docs tests/lint tests/graph
+	$(PYTEST) -q tests/core tests/shell tests/peers tests/docs tests/lint tests/graph tests/sdk
 
 format: $(STAMP) ## Format and fix what can be fixed
 	$(VENV)/bin/ruff format .

@@ -29,16 +29,7 @@ from adze.core.model import (
 from adze.core.model.step import KIND_FIELDS
 from adze.core.observed import Observed, Refusal
 from adze.core.planner import Plan
-from adze.core.pods import (
-    ContainerState,
-    ContainerStatus,
-    Gate,
-    Pod,
-    PodSpec,
-    Running,
-    Terminated,
-    Waiting,
-)
+from adze.core.pods import ContainerState, ContainerStatus, Gate, Pod, PodSpec, Running, Terminated, Waiting
 from adze.core.policy import Policy
 from adze.core.revision import Revision
 
@@ -278,6 +269,7 @@ class Drive:
         assert not self.run.status.phase.final, "a terminal run never changes"
         for page in plan.pages:
             self.pages[page["metadata"]["name"]] = msgspec.json.decode(page["data"][names.PAGE])
+        self.pages = {name: page for name, page in self.pages.items() if name not in plan.spent}
         status = msgspec.json.decode(msgspec.json.encode(plan.status), type=RunStatus)
         self.run = msgspec.structs.replace(self.run, status=status)
         self.notices += plan.notices

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 RELEASE = "adze"
 NAMESPACE = "adze-system"
 OPERATOR_SOURCES = ("operator", "requirements/operator.txt", "pyproject.toml")
-WORKER_SOURCES = ("worker-image",)
+WORKER_SOURCES = ("worker-image", "operator/adze/sdk")
 
 
 @dataclass(frozen=True)

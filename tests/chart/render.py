@@ -106,6 +106,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "enabled": True,
             "ingressFrom": [{"namespaceSelector": {}}],
             "gatewayFrom": [{"podSelector": {}}],
+            "outputsFrom": [{"namespaceSelector": {}}],
         },
     },
     "least": {
@@ -114,6 +115,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "serviceAccount": {"create": False},
         "uninstall": {"releasePods": False},
         "admissionPolicies": {"enabled": False},
+        "outputs": {"enabled": False},
         "metrics": {"service": {"enabled": False}},
     },
 }

@@ -65,7 +65,10 @@ def test_rights_in_named_namespaces() -> None:
         ("Role", "adze-system", "adze-release-deployment"): RELEASE_DEPLOYMENT,
         ("Role", "a", "adze-test"): TEST,
     }
-    assert not of_kind(things, "ClusterRole", "ClusterRoleBinding")
+    assert not of_kind(things, "ClusterRole")
+    (binding,) = of_kind(things, "ClusterRoleBinding")
+    assert binding["metadata"]["name"] == "adze-outputs"
+    assert not of_kind(render({**VARIANTS["namespaced"], "outputs": {"enabled": False}}), "ClusterRoleBinding")
 
 
 def test_no_right_is_wider_than_it_looks(variant: list[dict[str, Any]]) -> None:
@@ -85,9 +88,29 @@ def test_the_gateway_may_do_more_and_only_where_it_is_asked_for() -> None:
         rule for role in of_kind(things, "ClusterRole") for rule in role["rules"] if "secrets" in rule["resources"]
     )
     assert secrets["resourceNames"] == ["github", "stripe"]
-    delegators = [b for b in of_kind(things, "ClusterRoleBinding") if b["roleRef"]["name"] == "system:auth-delegator"]
-    assert len(delegators) == 1
-    assert not [b for b in of_kind(render(), "ClusterRoleBinding") if b["roleRef"]["name"] == "system:auth-delegator"]
+    assert delegators(things) == {"adze-gateway", "adze-outputs"}
+    assert delegators(render()) == {"adze-outputs"}
+
+
+def delegators(things: list[dict[str, Any]]) -> set[str]:
+    """The bindings by which the operator may ask about tokens."""
+    bindings = of_kind(things, "ClusterRoleBinding")
+    return {one["metadata"]["name"] for one in bindings if one["roleRef"]["name"] == "system:auth-delegator"}
+
+
+def test_large_outputs_are_taken_unless_that_is_off() -> None:
+    things = render({"networkPolicy": {"enabled": True}})
+    (service,) = (s for s in of_kind(things, "Service") if s["metadata"]["name"] == "adze-outputs")
+    assert service["spec"]["ports"] == [{"name": "outputs", "port": 80, "targetPort": "outputs"}]
+    assert environment(things)["ADZE_OUTPUTS_URL"] == "http://adze-outputs.adze-system.svc/v1/outputs"
+    ports = [port for rule in only(things, "NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]]
+    assert {"port": "outputs"} in ports
+    things = render({"networkPolicy": {"enabled": True}, "outputs": {"enabled": False}})
+    assert not delegators(things)
+    assert "adze-outputs" not in {s["metadata"]["name"] for s in of_kind(things, "Service")}
+    assert not {"ADZE_OUTPUTS_URL", "ADZE_OUTPUTS_PORT"} & environment(things).keys()
+    ports = [port for rule in only(things, "NetworkPolicy")["spec"]["ingress"] for port in rule["ports"]]
+    assert ports == [{"port": "http"}]
 
 
 def test_the_gateway_is_served_and_routed_to() -> None:
@@ -126,7 +149,7 @@ def test_every_binding_joins_a_role_and_an_account_of_the_chart() -> None:
             for binding in bindings
         }
         aggregated = {("ClusterRole", "", f"adze-{what}") for what in ("view", "edit", "approve")}
-        assert bound == known - aggregated
+        assert bound == known - aggregated | {("ClusterRole", "", "system:auth-delegator")}
         for binding in bindings:
             (subject,) = binding["subjects"]
             assert subject["namespace"] == "adze-system"
@@ -181,6 +204,8 @@ def test_the_operator_is_configured_by_environment() -> None:
         "ADZE_LOG_LEVEL": "info",
         "ADZE_LOG_FORMAT": "json",
         "ADZE_PORT": "8080",
+        "ADZE_OUTPUTS_PORT": "8091",
+        "ADZE_OUTPUTS_URL": "http://adze-outputs.adze-system.svc/v1/outputs",
         "ADZE_LEASE": "adze",
         "POD_NAME": {"fieldRef": {"fieldPath": "metadata.name"}},
         "POD_NAMESPACE": {"fieldRef": {"fieldPath": "metadata.namespace"}},
@@ -191,7 +216,7 @@ def test_the_operator_is_configured_by_environment() -> None:
 
 def test_probes_ask_the_port_that_the_operator_serves() -> None:
     (container,) = pod_specs(render())["Deployment"]["containers"]
-    assert container["ports"] == [{"name": "http", "containerPort": 8080}]
+    assert {"name": "http", "containerPort": 8080} in container["ports"]
     assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
 

@@ -62,7 +62,7 @@ def test_the_schema_describes_every_value_and_leaves_nothing_open() -> None:
         ".affinity.podAffinity",
         ".affinity.podAntiAffinity",
         ".topologySpreadConstraints[].labelSelector",
-        *(f".networkPolicy.{who}[].{part}" for who in ("ingressFrom", "gatewayFrom") for part in PEER),
+        *(f".networkPolicy.{who}[].{part}" for who in ("ingressFrom", "gatewayFrom", "outputsFrom") for part in PEER),
     }
     found = dict(objects(schema))
     assert all(member.get("description") for member in found.values())

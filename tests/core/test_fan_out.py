@@ -9,10 +9,10 @@ import pytest
 from adze.core import fanout, intervals, planner
 from adze.core import revision as revisions
 from adze.core.draft import bounded
+from adze.core.hands import Hands
 from adze.core.model import Attempt, ItemsStatus, ItemStatus, Phase
 from adze.core.names import ITEM
 from adze.core.observed import Observed
-from adze.core.protocol import _Hands
 from adze.core.values import gathered
 from tests.builders import (
     NOW,
@@ -167,7 +167,7 @@ def test_item_and_index_are_seen() -> None:
 def manifests(drive: Drive) -> dict[str, Any]:
     """The Pods of the open attempts, as another process would make them again."""
     frozen = revisions.of_run(drive.run.status.revision or "", drive.run.status.workflow_spec or {})
-    hands = _Hands(drive.run, frozen, Observed(), NOW, POLICY)
+    hands = Hands(drive.run, frozen, Observed(), NOW, POLICY)
     return {
         part.name: hands._manifest(a.pod, Observed()) for part in drive.run.status.parts() if (a := part.open_attempt)
     }

@@ -233,7 +233,8 @@ def test_anything_else_is_invalid(message: str, words: str) -> None:
 def test_what_the_node_had_to_cut_is_too_large(message: str) -> None:
     assert parse_output(message)[1] == (
         "OutputTooLarge",
-        "the output is larger than 4096 bytes, of which the node keeps only the end",
+        "the output is larger than 4096 bytes, of which the node keeps only the end: "
+        "set largeOutput: true and hand it over by `adze output`",
     )
 
 

@@ -63,6 +63,6 @@ class GatewayWorld:
         cluster: Any = self.cluster
         hooks = Webhooks(cluster, lambda: NOW) if webhooks else None
         self.gateway = Gateway(cluster, namespaces, lambda _: self.waiting, hooks)
-        server = TestServer(self.gateway.app())
+        server = TestServer(self.gateway.server().app)
         async with TestClient(server, auto_decompress=False) as client:
             yield client

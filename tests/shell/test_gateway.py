@@ -12,7 +12,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from adze.core.cloudevents import BODY_LIMIT
-from adze.shell import gateway as module
+from adze.shell import http as module
 from adze.shell.access import ACCESS, KNOWN_FOR, TOKENS, Access
 from adze.shell.gateway import BACKLOG, IN_FLIGHT
 from tests.builders import NOW
@@ -201,7 +201,7 @@ async def test_a_long_backlog_slows_the_senders_down(client: Client, world: Gate
 
 async def test_too_many_at_once_are_to_come_again(client: Client, world: GatewayWorld) -> None:
     assert world.gateway is not None
-    held = [world.gateway._slot("events") for _ in range(IN_FLIGHT)]
+    held = [world.gateway._turns.take("events") for _ in range(IN_FLIGHT)]
     for slot in held:
         slot.__enter__()
     status, _, headers = await send(client)

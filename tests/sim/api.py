@@ -72,6 +72,7 @@ class Api:
         self.pod_history: History[Pod] = History()
         self.workflow_history: History[Workflow] = History()
         self.pages: dict[str, dict[str, Any]] = {}
+        self.sent: dict[str, dict[str, Any]] = {}
         self.page_owners: dict[str, str] = {}
         self.entries: dict[str, Entry] = {}
         self.gone_pages: dict[str, dict[str, Any]] = {}
@@ -107,7 +108,7 @@ class Api:
             del self.runs[old.metadata.name]
             for name in [name for name, owner in self.page_owners.items() if owner == old.metadata.uid]:
                 del self.page_owners[name]
-                self.gone_pages[name] = self.pages.pop(name)
+                self.gone_pages[name] = self.pages.pop(name, {})
         self.run_history.changes.append((old, new))
         self._run_changed(old, new)
 

@@ -13,7 +13,7 @@ from adze.core.names import ATTEMPT, ITEM, RUN_UID, STEP, part
 from adze.core.pods import Pod
 from adze.core.revision import Node, Stage
 from adze.core.rules import retry
-from tests.sim import cached, items, reruns
+from tests.sim import cached, items, large, reruns
 from tests.sim.account import Account, Claim
 from tests.sim.api import Api
 from tests.sim.rates import RateLedger
@@ -118,6 +118,8 @@ class Checker:
             raise Violation("S9", f"{account.run.metadata.name} ended while {still} had not")
         if (live := [uid for uids in account.live.values() for uid in uids]) and not self.stripped:
             raise Violation("S10", f"{account.run.metadata.name} ended while {live} may still run")
+        for step in account.steps.values():
+            large.recorded(self, step)
 
     def _step(self, account: Account, run: Run, before: StepStatus | None, after: StepStatus) -> None:
         if before is not None and before.phase.final:
@@ -221,8 +223,10 @@ class Checker:
         recorded = (attempt.exit_code, attempt.infrastructure)
         true = [truth for truth in claim.outcomes if (truth.exit_code, truth.infrastructure) == recorded]
         if attempt.reason is None:
-            true = [truth for truth in true if truth.reason is None and truth.output == step.output]
-        elif attempt.reason != "OutputInvalid":
+            found = large.recorded(self, step)
+            said = [truth for truth in true if truth.reason is None]
+            true = [truth for truth in said if large.meant(self, attempt.pod, truth.output) == found]
+        elif attempt.reason != "OutputInvalid" and not large.refused(self, claim):
             true = [truth for truth in true if truth.reason == attempt.reason]
         if not true:
             raise Violation("S7", f"{attempt.pod} was recorded as {attempt.reason} {recorded}, not as it was")

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from adze.core import calls, names
+import msgspec
+
+from adze.core import calls, names, outputs
 from adze.core.calls import Problem
 from adze.core.model import Entry, Lease, Run, Workflow
 from adze.core.pods import Pod
@@ -51,7 +53,9 @@ class Driver:
 
     def read_page(self, call: calls.ReadPage) -> dict[str, Any] | Problem:
         """Quorum GET."""
-        return self.api.pages.get(call.name, NOT_FOUND)
+        found = self.api.pages.get(call.name)
+        content = None if found is None else outputs.read(msgspec.json.encode(found).decode(), call.sha256)
+        return NOT_FOUND if content is None else content
 
     def read_entry(self, call: calls.ReadEntry) -> Entry | Problem:
         """Quorum GET."""
@@ -64,6 +68,10 @@ class Driver:
     def drop_entry(self, call: calls.DropEntry) -> Problem | None:
         """Delete under the precondition of the UID."""
         return self.api.drop_entry(call.entry)
+
+    def drop_page(self, call: calls.DropPage) -> Problem | None:
+        """Delete, if it's there."""
+        return NOT_FOUND if self.api.pages.pop(call.name, None) is None else None
 
     def open_gate(self, call: calls.OpenGate) -> Pod | Problem:
         """Take the gate off under the precondition of UID and version."""
@@ -144,6 +152,7 @@ VERBS: dict[type, str] = {
     calls.ReadEntry: "read_entry",
     calls.StoreEntry: "store_entry",
     calls.DropEntry: "drop_entry",
+    calls.DropPage: "drop_page",
     calls.ReadPod: "read_pod",
     calls.OpenGate: "open_gate",
     calls.Release: "release",
@@ -161,7 +170,7 @@ VERBS: dict[type, str] = {
 WRITES = frozenset(
     {
         *(calls.WriteStatus, calls.CreatePod, calls.CreatePage, calls.StoreEntry, calls.OpenGate),
-        *(calls.Release, calls.DeletePod, calls.DropEntry, calls.DeleteRun),
+        *(calls.Release, calls.DeletePod, calls.DropEntry, calls.DropPage, calls.DeleteRun),
         *(calls.TakeSlot, calls.MarkSlot, calls.FreeSlot, calls.CreateLease, calls.ReplaceLease),
     }
 )

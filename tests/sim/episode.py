@@ -95,7 +95,7 @@ class Episode:
             self.checker.rates.changed,
         )
         self.checker.api = self.api
-        self.world = World(self.api, self.goals, self.trace, throttling=profile.rates)
+        self.world = World(self.api, self.goals, self.trace, throttling=profile.rates, large=profile.large)
         make = driver(self.api)
         self.replicas = [
             Replica(f"replica {index + 1}", self.api, make, self.goals, self.trace, profile.cap)
@@ -237,6 +237,9 @@ class Episode:
             return
         if self.profile.rates:
             self.api.create_run(name, workflows.rated(size, self.setting.runs[0][1], shape))
+            return
+        if self.profile.large:
+            self.api.create_run(name, workflows.large(size, shape))
             return
         if self.profile.cached:
             self.api.create_run(name, workflows.cached(size, self.setting.runs[0][1] + generation // 4, how % 4))

@@ -27,6 +27,7 @@ GOALS = (
         "pages copied",
     ),
     *("item succeeded", "item failed", "item cancelled", "forEach of nothing", "outputs in a page"),
+    *("large output recorded", "large output of an item", "large output lost"),
     *(f"forEach step ended {phase}" for phase in ("Succeeded", "Failed", "Cancelled")),
     *(f"run ended {phase}" for phase in ("Succeeded", "Failed", "Cancelled")),
     *(

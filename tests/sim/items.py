@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from adze.core import names
 from adze.core.model import FailurePolicy, ItemsStatus, Run, StepStatus
+from tests.sim import large
 from tests.sim.account import Account
 from tests.sim.violation import Violation
 
@@ -90,5 +91,7 @@ def _folded(checker: Checker, account: Account, step: StepStatus, index: int, pl
             raise Violation("S17", f"{step.name} refers to pages that aren't there: {step.items.pages}")
         checker.goals["outputs in a page"] += bool(found)
         output = next((page[str(index)] for page in (*found, step.items.outputs or {}) if str(index) in page), None)
-        if not any(truth.reason is None and truth.output == output for truth in last.outcomes):
+        said = [truth for truth in last.outcomes if truth.reason is None]
+        checker.goals["large output of an item"] += any(names.REFERENCE in (truth.output or {}) for truth in said)
+        if not any(large.meant(checker, last.attempt.pod, truth.output) == output for truth in said):
             raise Violation("S7", f"{step.name}[{index}] was recorded as a success, which it was not")

@@ -18,6 +18,7 @@ from adze.core import revision as revisions
 from adze.core.calls import Failure, Problem
 from adze.core.draft import WITHDRAWN, Draft
 from adze.core.fanout import Fan
+from adze.core.hands import Hands
 from adze.core.model import Attempt, Run, RunStatus
 from adze.core.observed import Observed
 from adze.core.pods import Pod
@@ -27,6 +28,7 @@ from tests.sim.cache_mutants import CACHE_MUTANTS
 from tests.sim.driver import Driver
 from tests.sim.episode import run, setting
 from tests.sim.laboratory import Patch, laboratory, patched
+from tests.sim.large_mutants import LARGE_MUTANTS
 from tests.sim.mutant import Mutant, chores_with
 from tests.sim.rate_mutants import RATE_MUTANTS
 from tests.sim.rerun_mutants import RERUN_MUTANTS
@@ -148,11 +150,11 @@ def create_first(batch: Batch, memory: dict[str, Any]) -> Generator[Batch, list[
         now, policy = memory["rest"]
         claimed = msgspec.structs.replace(call.run, status=call.status)
         revision = revisions.of_run(call.status.revision or "", call.status.workflow_spec)
-        hands = protocol._Hands(claimed, revision, memory["observed"], now, policy)
+        doing = Hands(claimed, revision, memory["observed"], now, policy)
         known = {a.pod for part in call.run.status.parts() for a in part.attempts}
         names = [a.pod for step in call.status.steps if (a := step.open_attempt) and a.pod not in known]
         if names:
-            yield [calls.CreatePod(claimed, hands._manifest(name)) for name in names]
+            yield [calls.CreatePod(claimed, doing._manifest(name)) for name in names]
     return None
 
 
@@ -254,7 +256,7 @@ def _rash() -> Any:
 
 
 def _unknown_is_refused() -> Any:
-    original = protocol._Hands._refused
+    original = Hands._refused
 
     def refused(self: Any, pod: str, problem: Problem) -> None:
         if problem.failure is Failure.UNKNOWN:
@@ -325,7 +327,7 @@ MUTANTS = (
     Mutant("outcome not as it was", lambda: [(settle, "_settle_outcome", _forgetful_outcome())], "rough", 300),
     Mutant(
         "ambiguous create taken for a refusal",
-        lambda: [(protocol._Hands, "_refused", _unknown_is_refused())],
+        lambda: [(Hands, "_refused", _unknown_is_refused())],
         "frosty",
         3000,
     ),
@@ -342,6 +344,7 @@ MUTANTS = (
     *RATE_MUTANTS,
     *RERUN_MUTANTS,
     *CACHE_MUTANTS,
+    *LARGE_MUTANTS,
 )
 
 

@@ -25,6 +25,8 @@ class Profile:
     """Whether their steps share allowances."""
     cached: bool = False
     """Whether the runs share a cache."""
+    large: bool = False
+    """Whether steps hand over large outputs."""
     limits: bool = False
     """Whether they are runs of one Workflow, whose limit changes meanwhile."""
     cap: int = 0
@@ -267,6 +269,31 @@ PROFILES = {
             freezing=60,
             crashing=60,
             cached=True,
+            share=2,
+        ),
+        # Steps hand over large outputs, or say so; replicas crash between the page and the outcome.
+        Profile(
+            "large",
+            replicas=(1, 2, 3),
+            runs=(1, 2),
+            sizes=(1, 2, 3, 6),
+            words=400,
+            weights={
+                **CALM,
+                **{
+                    "crash": 4,
+                    "cancel": 1,
+                    "delete run": 2,
+                    "create": 2,
+                    "collect": 4,
+                    "relist": 2,
+                    "thaw": 3,
+                    "rerun": 3,
+                },
+            },
+            freezing=60,
+            crashing=80,
+            large=True,
             share=2,
         ),
         # Finalizers are stripped by hand: a step may be doubled then, but every run still ends.

@@ -55,7 +55,7 @@ class Replica:
 
     def __init__(self, name: str, api: Api, driver: Driver, goals: Counter[str], trace: Trace, cap: int = 0) -> None:
         """`cap` is how many steps it lets run at a time; 0 is any number."""
-        self._policy = Policy(parallelism=cap)
+        self._policy = Policy(parallelism=cap, outputs_url="http://sim")
         self.name = name
         self.api = api
         self.driver = driver

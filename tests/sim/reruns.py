@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from adze.core.model import ItemsStatus, Phase, RerunOf, Run, RunSpec, StepStatus
 from adze.core.revision import Stage
+from tests.sim import large
 from tests.sim.api import replace
 from tests.sim.items import indexes
 from tests.sim.violation import Violation
@@ -65,6 +66,8 @@ def began(checker: Checker, run: Run) -> dict[str, StepStatus]:
             if (after.phase, after.output, after.attempts) != (known.phase, known.output, ()):
                 raise Violation("S25", f"step {after.name} was {known} and is kept as {after}")
             checker.goals["step kept"] += 1
+            if known.output_page and checker.api:
+                large.kept(checker, run, after, known.output_page)
             before[after.name] = after
             if after.items and known.items:
                 _same(checker, run, after.items, known.items, indexes(known.items.succeeded + _also(known.items)))

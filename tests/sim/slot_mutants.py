@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from adze.core import admission, calls, protocol, upkeep
+from adze.core import admission, calls, hands, protocol, upkeep
 from adze.core.calls import Problem
 from adze.core.pods import Pod
 from adze.core.queues import Queues
@@ -49,7 +49,7 @@ def _closed_is_idle(run: Any, observed: Any, holder: str) -> bool:
 
 SLOT_MUTANTS = (
     Mutant("slots' names are not unique", list, "queues", 300, SlotsRepeat),
-    Mutant("gate opened without reading the slots", lambda: [(protocol, "needed", lambda *_: [])], "queues", 3000),
+    Mutant("gate opened without reading the slots", lambda: [(hands, "needed", lambda *_: [])], "queues", 3000),
     Mutant("slot given back whatever the run says", lambda: [(admission, "claimed", lambda *_: False)], "queues", 3000),
     Mutant("slot given back without a mark", list, "handover", 20000, NoMark),
     Mutant("slot freed while its Pod ends", lambda: [(admit, "_idle", _closed_is_idle)], "queues", 3000),

@@ -175,6 +175,16 @@ def cached(size: int, shape: int, word: int) -> RunSpec:
 
 
 @lru_cache(maxsize=4096)
+def large(size: int, shape: int) -> RunSpec:
+    """A run most of whose steps may hand over large outputs."""
+    base = workflow(size, shape)
+    steps = tuple(
+        replace(step, large_output=True) if (shape + index) % 3 else step for index, step in enumerate(base.steps)
+    )
+    return RunSpec(workflow_spec=replace(base, steps=steps), input=_input(shape))
+
+
+@lru_cache(maxsize=4096)
 def limited(limit: int, size: int, kind: int) -> WorkflowSpec:
     """A workflow with a run key that has `limit` slots, of three at most."""
     strategy = list(Strategy)[kind % 5]

@@ -19,6 +19,7 @@ from adze.core.pods import (
     Waiting,
 )
 from tests.sim.api import NAMESPACE, Api, replace
+from tests.sim.large import send
 from tests.sim.trace import Trace
 
 NODES = ("node-a", "node-b")
@@ -44,9 +45,12 @@ def disruption(reason: str) -> PodCondition:
 class World:
     """What happens to Pods and runs besides what the operator does."""
 
-    def __init__(self, api: Api, goals: Counter[str], trace: Trace, *, throttling: bool = False) -> None:
-        """`throttling`: some containers are told to come back later."""
+    def __init__(
+        self, api: Api, goals: Counter[str], trace: Trace, *, throttling: bool = False, large: bool = False
+    ) -> None:
+        """`throttling`: some containers are told to come back later. `large`: they hand over large outputs."""
         self.throttling = throttling
+        self.large = large
         self.api = api
         self.goals = goals
         self.trace = trace
@@ -147,6 +151,8 @@ class World:
             return
         if self.throttling and bits // 16 % 4 == 0:
             message = '{"rateLimited": {"retryAfter": 7}}'
+        if self.large and code == 0:
+            message = send(self.api, pod, message, bits // 64)
         assert running is not None
         self.goals["out of memory"] += reason == "OOMKilled"
         ended = Terminated(

@@ -26,6 +26,7 @@ COMMANDS = {
     "rerun": "adze.cli.rerun:rerun",
     "approve": "adze.cli.approve:approve",
     "event": "adze.cli.event:event",
+    "output": "adze.cli.output:output",
     "operator": "adze.cli.operator:operator",
     "release": "adze.cli.operator:release",
 }

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from adze.core import keys, manifest, names, planner, rerun
+from adze.core import keys, manifest, names, outputs, planner, rerun
 from adze.core.calls import Call, CreatePage, Failure, Problem, ReadPage, ReadRun, ReadWorkflow
-from adze.core.model import Run, StepStatus, Workflow
+from adze.core.model import OutputPage, Run, StepStatus, Workflow
 from adze.core.planner import Plan
 
 AT_A_TIME = 16
@@ -44,7 +44,11 @@ def keep_pages(run: Run, plan: Plan, now: datetime) -> Generator[Sequence[Call],
     assert plan.status is not None
     steps: list[StepStatus] = []
     for step in plan.status.steps:
-        copied = (yield from _copy(run, step)) if step.items and step.items.pages else step
+        copied: StepStatus | Problem = step
+        if step.output_page:
+            copied = yield from _copy_output(run, step, step.output_page)
+        elif step.items and step.items.pages:
+            copied = yield from _copy(run, step)
         if isinstance(copied, Problem):
             if copied.failure is not Failure.NOT_FOUND:
                 return None
@@ -64,15 +68,35 @@ def _copy(run: Run, step: StepStatus) -> Generator[Sequence[Call], Sequence[Any]
             return problem
         if not step.phase.final:
             found = [rerun.kept_outputs(outputs, items.succeeded) for outputs in found]
-        made = {_name(run, step, outputs): outputs for outputs in found if outputs}
+        made = {_name(run, step, text): text for outputs in found if outputs and (text := _json(outputs))}
         answers = (yield [CreatePage(manifest.page(run, *page)) for page in made.items()]) if made else ()
-        for answer in answers:
-            if isinstance(answer, Problem) and answer.failure is not Failure.EXISTS:
-                return replace(answer, failure=Failure.UNKNOWN)
+        if problem := _refused(answers):
+            return problem
         pages += made
-        size += sum(len(msgspec.json.encode(outputs)) for outputs in made.values())
+        size += sum(map(len, map(str.encode, made.values())))
     return msgspec.structs.replace(step, items=msgspec.structs.replace(items, pages=tuple(pages), paged=size))
 
 
-def _name(run: Run, step: StepStatus, outputs: Any) -> str:
-    return names.page(run.metadata.name, run.metadata.uid, step.name, msgspec.json.encode(outputs).decode())
+def _copy_output(
+    run: Run, step: StepStatus, page: OutputPage
+) -> Generator[Sequence[Call], Sequence[Any], StepStatus | Problem]:
+    (found,) = yield [ReadPage(run.metadata.namespace, page.name, page.sha256)]
+    if isinstance(found, Problem):
+        return found
+    own = outputs.own(run, step.name, found)
+    answers = yield [CreatePage(manifest.page(run, own.name, _json(found)))]
+    return _refused(answers) or msgspec.structs.replace(step, output_page=own)
+
+
+def _refused(answers: Sequence[Any]) -> Problem | None:
+    """What kept one of the pages from being created, as a problem that may pass."""
+    problems = (answer for answer in answers if isinstance(answer, Problem) and answer.failure is not Failure.EXISTS)
+    return next((replace(problem, failure=Failure.UNKNOWN) for problem in problems), None)
+
+
+def _json(content: Any) -> str:
+    return msgspec.json.encode(content).decode()
+
+
+def _name(run: Run, step: StepStatus, text: str) -> str:
+    return names.page(run.metadata.name, run.metadata.uid, step.name, text)

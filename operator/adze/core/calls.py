@@ -80,7 +80,19 @@ class CreatePage:
 
 @dataclass(frozen=True, slots=True)
 class ReadPage:
-    """Quorum GET of such a ConfigMap: the outputs by index, or Problem(NOT_FOUND)."""
+    """Quorum GET of such a ConfigMap: the JSON object in it, or Problem(NOT_FOUND).
+
+    With a `sha256` it holds a large output, and one of another digest isn't there. See `outputs.read`.
+    """
+
+    namespace: str
+    name: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DropPage:
+    """Delete the ConfigMap with a large output that nothing refers to: None, or a Problem, which nobody minds."""
 
     namespace: str
     name: str
@@ -245,6 +257,7 @@ Call = (
     | ReadEntry
     | StoreEntry
     | DropEntry
+    | DropPage
     | OpenGate
     | Release
     | DeletePod

@@ -103,6 +103,7 @@ class Draft:
     wants: list[Want] = field(default_factory=list)
     closings: list[Closing] = field(default_factory=list)
     stale: list[Entry] = field(default_factory=list)
+    spent: list[str] = field(default_factory=list)
     start_time: datetime | None = None
     _closed: frozenset[str] | None = None
 
@@ -174,6 +175,11 @@ class Draft:
             self.outputs_size += fanout.reserved(self.steps.values())
         self.outputs_size += len(msgspec.json.encode(output))
         return self.outputs_size <= self.outputs_limit
+
+    def no_room(self, node: Node) -> str:
+        """What to say where there's none."""
+        whose, limit = ("steps", self.outputs_limit) if node.index is None else ("items", fanout.OUTPUTS_LIMIT)
+        return f"the outputs of the run's {whose} together are larger than {limit // 1024} KiB"
 
     def say(self, kind: str, reason: str, message: str) -> None:
         """Post a Kubernetes Event (Normal or Warning)."""

@@ -18,6 +18,8 @@ OUTPUT_PATH = "/dev/termination-log"
 CONTEXT_LIMIT = 200 * 1024
 """Bytes of context and script together: all annotations of an object may hold 256 KiB."""
 
+TOKEN = {"serviceAccountToken": {"audience": names.AUDIENCE, "expirationSeconds": 3600, "path": "token"}}
+"""Says to the operator which Pod it is that hands an output over; the API server doesn't take it."""
 _FILES = {"context.json": names.CONTEXT, "script": names.SCRIPT}
 
 
@@ -45,7 +47,7 @@ def build(run: Run, node: Node, attempt: Attempt, values: Values, policy: Policy
         metadata=_metadata(run, node, attempt),
         context=_fitting(node, attempt, values, {}) if in_pods else "",
         volume=_files(("context.json",), _pages(node, values)) if in_pods else {},
-        env=_own_env(run, node, attempt),
+        env=_own_env(run, node, attempt, policy),
     )
     return kind.build(node.step, texts, frame)
 
@@ -88,13 +90,13 @@ def _pod(kind: kinds.InPod, run: Run, node: Node, attempt: Attempt, values: Valu
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {**_metadata(run, node, attempt), "annotations": annotations},
-        "spec": spec(run, node, attempt, texts["env"], content, _pages(node, values)),
+        "spec": spec(node, texts["env"], content, _pages(node, values), _own_env(run, node, attempt, policy)),
     }
     return overlay.apply(plain, node.step.pod)
 
 
-def page(run: Run, name: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """A ConfigMap with outputs of a forEach step's items. It never changes, and goes with its run."""
+def page(run: Run, name: str, content: str) -> dict[str, Any]:
+    """A ConfigMap with outputs of a step's items, or a large output. It never changes, and goes with its run."""
     labels = {
         names.MANAGED_BY: "adze",
         names.RUN: names.label(run.metadata.name),
@@ -106,7 +108,7 @@ def page(run: Run, name: str, outputs: Mapping[str, Any]) -> dict[str, Any]:
         "kind": "ConfigMap",
         "metadata": metadata,
         "immutable": True,
-        "data": {names.PAGE: msgspec.json.encode(outputs).decode()},
+        "data": {names.PAGE: content},
     }
 
 
@@ -122,19 +124,14 @@ def owner(run: Run) -> dict[str, Any]:
 
 
 def spec(
-    run: Run,
-    node: Node,
-    attempt: Attempt,
-    env: Mapping[str, Any],
-    content: kinds.Content,
-    pages: Mapping[str, Sequence[str]],
+    node: Node, env: Mapping[str, Any], content: kinds.Content, pages: Mapping[str, str], own: list[dict[str, str]]
 ) -> dict[str, Any]:
-    """The Pod's spec: gated, without a token, with as few rights as any image can live with."""
+    """The Pod's spec: gated, without a token for the API server, with as few rights as any image can live with."""
     step = node.step
     container: dict[str, Any] = {
         "name": names.MAIN,
         "image": content.image,
-        "env": [*_own_env(run, node, attempt), *_user_env(node, env)],
+        "env": [*own, *_user_env(node, env)],
         "terminationMessagePath": OUTPUT_PATH,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": names.VOLUME, "mountPath": names.DIRECTORY, "readOnly": True}],
@@ -155,7 +152,12 @@ def spec(
         "enableServiceLinks": False,
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
-        "volumes": [{"name": names.VOLUME, **_files(("context.json", *content.files), pages)}],
+        "volumes": [
+            {
+                "name": names.VOLUME,
+                **_files(("context.json", *content.files), pages, [TOKEN] if step.large_output else []),
+            }
+        ],
     }
     if node.timeout:
         # A backstop for when no operator runs; it counts from the kubelet's acceptance, so image pulls are in it.
@@ -163,27 +165,28 @@ def spec(
     return pod
 
 
-def _pages(node: Node, values: Values) -> dict[str, Sequence[str]]:
-    """The pages of outputs that a step is shown, by step."""
-    shown = ((step, values.steps[step].items) for step in _shown(node, values))
-    return {step: items.pages for step, items in shown if items and items.pages}
+def _pages(node: Node, values: Values) -> dict[str, str]:
+    """The pages of outputs that a step is shown: by path, outputs/STEP/NUMBER.json or outputs/STEP.json."""
+    shown: dict[str, str] = {}
+    for status in (values.steps[step] for step in _shown(node, values)):
+        if status.output_page:
+            shown[f"outputs/{status.name}.json"] = status.output_page.name
+        for number, name in enumerate(status.items.pages if status.items else ()):
+            shown[f"outputs/{status.name}/{number}.json"] = name
+    return shown
 
 
-def _files(files: Sequence[str], pages: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The volume with the step's files: context and script, and its parents' pages as outputs/STEP/NUMBER.json."""
+def _files(files: Sequence[str], pages: Mapping[str, str], others: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """The volume with the step's files: context and script, its parents' pages, and other sources."""
     annotations = {
         "items": [
             {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{_FILES[name]}']"}} for name in files
         ]
     }
-    if not pages:
+    maps = [{"configMap": {"name": name, "items": [{"key": names.PAGE, "path": path}]}} for path, name in pages.items()]
+    if not (maps or others):
         return {"downwardAPI": annotations}
-    maps = [
-        {"configMap": {"name": name, "items": [{"key": names.PAGE, "path": f"outputs/{step}/{number}.json"}]}}
-        for step, found in pages.items()
-        for number, name in enumerate(found)
-    ]
-    return {"projected": {"sources": [{"downwardAPI": annotations}, *maps]}}
+    return {"projected": {"sources": [{"downwardAPI": annotations}, *maps, *others]}}
 
 
 def _unexpanded(text: str) -> str:
@@ -191,7 +194,8 @@ def _unexpanded(text: str) -> str:
     return text.replace("$", "$$")
 
 
-def _own_env(run: Run, node: Node, attempt: Attempt) -> list[dict[str, str]]:
+def _own_env(run: Run, node: Node, attempt: Attempt, policy: Policy) -> list[dict[str, str]]:
+    outputs = {"ADZE_OUTPUTS_URL": policy.outputs_url, "ADZE_OUTPUTS_TOKEN": f"{names.DIRECTORY}/token"}
     values = {
         "ADZE_CONTEXT": f"{names.DIRECTORY}/context.json",
         "ADZE_OUTPUT": OUTPUT_PATH,
@@ -199,6 +203,7 @@ def _own_env(run: Run, node: Node, attempt: Attempt) -> list[dict[str, str]]:
         "ADZE_STEP": node.name,
         "ADZE_ATTEMPT": str(attempt.number),
         **({"ADZE_ITEM": str(node.index)} if node.index is not None else {}),
+        **(outputs if node.step.large_output else {}),
     }
     return [{"name": name, "value": value} for name, value in values.items()]
 
@@ -245,6 +250,8 @@ def _result(node: Node, values: Values, step: str) -> dict[str, Any]:
         output = {}
     elif status.items and status.items.pages:
         output = {"outputs": f"{names.DIRECTORY}/outputs/{step}"}
+    elif status.output_page:
+        output = {"outputFile": f"{names.DIRECTORY}/outputs/{step}.json"}
     else:
         output = {"output": _without_lists(node, variable, values.output(step))}
     result = {**output, "phase": status.phase.value}

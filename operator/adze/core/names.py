@@ -62,7 +62,11 @@ SCRIPT = f"{GROUP}/script"
 """Annotations that become files in the step's container through the downward API."""
 
 PAGE = "outputs.json"
-"""Key of a page's content in its ConfigMap: outputs by index."""
+"""Key of a page's content in its ConfigMap: outputs by index, or a large output."""
+REFERENCE = f"{GROUP}/output"
+"""The only member of what a step writes in place of a large output."""
+AUDIENCE = GROUP
+"""Whom the token of such a step is for."""
 
 MAIN = "main"
 """The container whose end is the attempt's end."""
@@ -97,6 +101,11 @@ def pod(run: str, run_uid: str, step: str, attempt: int, item: int | None = None
 def page(run: str, run_uid: str, step: str, outputs: str) -> str:
     """Name of a ConfigMap with outputs: it follows from them, so that a page never changes under its name."""
     return f"{run[:30].replace('.', '-')}-{step[:16]}-{digest(run_uid, step, outputs)}"
+
+
+def output(pod: str) -> str:
+    """Name of the ConfigMap with the large output of the attempt whose Pod that is."""
+    return f"{pod}-output"
 
 
 def part(step: str, item: int) -> str:

@@ -29,8 +29,8 @@ class Observed:
 
     `fresh` says that `pods` is a quorum LIST made after the run was read; until then a Pod that isn't here may exist.
     `vanished` names Pods that were seen and then disappeared with their finalizer on. `pages` are those pages of
-    outputs, by name, that a plan has asked for; None is one that is gone. So are `entries` those of the cache; None is
-    one that isn't there, or can't be had.
+    outputs, large ones too, by name, that a plan has asked for; None is one that is gone. So are `entries` those of the
+    cache; None is one that isn't there, or can't be had.
     `slots` are the Leases that bear the run's name; `granted` are the holders that may rely on theirs; `waits` tells
     why others have none yet. `live` is the run's Workflow as it is now, whose limits count.
     `events` are those that a plan has asked for. `refused` is how often in a row the API server has found the status

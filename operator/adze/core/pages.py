@@ -21,15 +21,15 @@ def with_pages(
         try:
             return ask(observed), observed
         except PagesNeeded as lacking:
-            names = list(lacking.names)
+            digests = lacking.digests
         except EntryNeeded as lacking:
             (answer,) = yield [ReadEntry(run.metadata.namespace, lacking.name)]
             entry = None if isinstance(answer, Problem) else answer
             observed = replace(observed, entries={**observed.entries, lacking.name: entry})
             continue
-        answers = yield [ReadPage(run.metadata.namespace, name) for name in names]
+        answers = yield [ReadPage(run.metadata.namespace, *page) for page in digests.items()]
         pages = dict(observed.pages)
-        for name, answer in zip(names, answers, strict=True):
+        for name, answer in zip(digests, answers, strict=True):
             if isinstance(answer, Problem) and answer.failure is not Failure.NOT_FOUND:
                 return None, observed
             pages[name] = None if isinstance(answer, Problem) else answer

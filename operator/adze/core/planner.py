@@ -40,7 +40,7 @@ class Plan:
     plan. `expired` says that retention has run out. `manifests` are those of attempts claimed in `status`, by Pod name.
     `pages` are ConfigMaps that must be there before `status` is written, and keys in `closings` must be closed by then.
     `wants` are the slots that the run needs or uses, `awaits` the events that steps wait for. `entries` go into the
-    cache once `status` stands, `stale` ones leave it; nobody minds if they don't.
+    cache once `status` stands, `stale` ones leave it, and pages that are `spent` are deleted; nobody minds if not.
     """
 
     status: RunStatus | None = None
@@ -54,6 +54,7 @@ class Plan:
     closings: tuple[Closing, ...] = ()
     entries: tuple[dict[str, Any], ...] = ()
     stale: tuple[Entry, ...] = ()
+    spent: tuple[str, ...] = ()
     awaits: tuple[Awaited, ...] = ()
 
 
@@ -188,24 +189,31 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
         status=status,
         notices=tuple(draft.notices),
         manifests=draft.manifests,
-        pages=tuple(manifest.page(run, name, outputs) for name, outputs in draft.pages.items()),
+        pages=tuple(_pages(draft)),
         wake=draft.wake,
         needs_pods=draft.needs_pods,
         wants=wants,
         closings=tuple(draft.closings),
         entries=tuple(_entries(draft, status)),
         stale=tuple(draft.stale),
+        spent=tuple(draft.spent),
         awaits=awaits,
     )
+
+
+def _pages(draft: Draft) -> Iterator[dict[str, Any]]:
+    for name, outputs in draft.pages.items():
+        yield manifest.page(draft.run, name, msgspec.json.encode(outputs).decode())
 
 
 def _entries(draft: Draft, status: RunStatus) -> Iterator[dict[str, Any]]:
     """What goes into the cache: of the steps that have succeeded by their own work since the run was written."""
     ended = {step.name for step in draft.run.status.steps if step.phase.final}
+    values = draft.values()
     for step in status.steps:
         kept = draft.revision.nodes[step.name].cache
         if kept and step.phase is Phase.SUCCEEDED and step.attempts and step.name not in ended:
-            entry = cache.manifest(draft.run, step.name, kept, step.output, draft.values())
+            entry = cache.manifest(draft.run, step.name, kept, values.output(step.name), values)
             yield from [entry] if entry else ()
 
 
@@ -340,7 +348,7 @@ def _output(draft: Draft) -> tuple[dict[str, Any] | None, tuple[str, str] | None
         return None, (verdict.FULL, room.MESSAGE)
     if draft.revision.output is None:
         output: dict[str, Any] = {}
-        # Lists of forEach steps have no names to be merged by: spec.output may choose them.
+        # Lists of forEach steps have no names to be merged by, and large outputs no room: spec.output may choose them.
         for name in draft.revision.order:
             output |= draft.steps[name].output or {}
     else:

@@ -235,7 +235,8 @@ def parse_output(message: str) -> tuple[dict[str, Any] | None, tuple[str, str] |
         if len(message.encode()) >= INLINE_LIMIT:
             return None, (
                 "OutputTooLarge",
-                f"the output is larger than {INLINE_LIMIT} bytes, of which the node keeps only the end",
+                f"the output is larger than {INLINE_LIMIT} bytes, of which the node keeps only the end: "
+                "set largeOutput: true and hand it over by `adze output`",
             )
         return None, ("OutputInvalid", f"the output is not JSON: {error}")
     if nested_deeper(value, DEEPEST):

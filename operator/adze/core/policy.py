@@ -15,6 +15,8 @@ class Policy:
     parallelism: int = 0
     namespace_parallelism: int = 0
     """Steps that run at a time, of all and of each namespace; 0 is any number."""
+    outputs_url: str = ""
+    """Where steps hand large outputs over; empty: nowhere."""
 
     @property
     def capped(self) -> bool:

@@ -20,42 +20,34 @@ from typing import Any
 
 import msgspec
 
-from adze.core import beginning, fanout, manifest, planner, taking, upkeep
+from adze.core import beginning, fanout, planner, taking, upkeep
 from adze.core import revision as revisions
 from adze.core.calls import (
     TOO_LARGE,
     Call,
     CreatePage,
-    CreatePod,
     DeletePod,
     DeleteRun,
-    DropEntry,
     Failure,
     FreeSlot,
     ListEvents,
     ListPods,
-    OpenGate,
     Problem,
-    ReadPod,
     ReadRun,
-    ReadSlot,
     Release,
     Say,
-    StoreEntry,
     WriteStatus,
 )
 from adze.core.carrier import Carrier
 from adze.core.draft import Awaited
-from adze.core.expressions import ExpressionError
-from adze.core.kinds import CARRIERS, Impossible
+from adze.core.hands import Hands, quorum_read, soonest, unsettled
+from adze.core.kinds import CARRIERS
 from adze.core.model import Metadata, Run, RunSpec, RunStatus
 from adze.core.observed import Observed, Refusal
 from adze.core.pages import with_pages
 from adze.core.planner import Plan
 from adze.core.policy import Policy
-from adze.core.revision import Revision
-from adze.core.slots import Slot, Want, attempt_holder, needed
-from adze.core.values import Values
+from adze.core.slots import Slot, Want
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +69,6 @@ class Pass:
 
 Steps = Generator[Sequence[Call], Sequence[Any], Pass]
 
-REFUSED_AGAIN = (timedelta(seconds=5), timedelta(minutes=1))
-"""First and longest pause before a create that a quota refused is tried again."""
 MAX_ROUNDS = 4
 """Rounds of plan and write in one pass; a run that needs more gets its turn again after the others."""
 
@@ -107,7 +97,7 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
             return Pass(refusals=observed.refusals, again=True)
         if plan.expired:
             answer = yield from _on_version(run, DeleteRun(run))
-            return Pass(again=_unsettled([answer]))
+            return Pass(again=unsettled([answer]))
         if plan.status is not None:
             answer = yield from _write(run, plan, plan.status, now)
             if not isinstance(answer, Run):
@@ -117,7 +107,7 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
                 return Pass(refusals=observed.refusals, again=True)
             run = begun = answer
             observed = replace(observed, fresh=False, refused=0)
-        hands = _Hands(run, revision, observed, now, policy)
+        hands = Hands(run, revision, observed, now, policy)
         yield from hands.do(plan)
         observed = replace(hands.observed, pods=hands.pods, refusals=hands.refusals)
         if plan.needs_pods:
@@ -132,7 +122,7 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
                 return Pass(refusals=observed.refusals, again=True)
             observed = replace(observed, events=found)
         elif not hands.replan and not (plan.status and plan.status.phase.final):
-            wake = _soonest(plan.wake, hands.wake)
+            wake = soonest(plan.wake, hands.wake)
             # A run that has more to claim at once doesn't rest.
             rest = fanout.rest(run.status) if wake is None or wake > now else timedelta(0)
             awaits = frozenset(awaited.pattern for awaited in plan.awaits)
@@ -153,7 +143,7 @@ def _let_go(run: Run, observed: Observed, now: datetime) -> Steps:
     """A run that ended before it had begun may have slots."""
     idle = upkeep.chores(run, observed, now).free
     answers = (yield [FreeSlot(slot) for slot in idle]) if idle else ()
-    return Pass(again=_unsettled(answers), wants=())
+    return Pass(again=unsettled(answers), wants=())
 
 
 def _wait(run: Run, plan: Plan, observed: Observed, now: datetime) -> Steps:
@@ -174,195 +164,8 @@ def _on_version(run: Run, call: WriteStatus | DeleteRun) -> Generator[Sequence[C
     (answer,) = yield [call]
     if isinstance(answer, Problem) and answer.failure is Failure.CONFLICT:
         # Another wrote, or the run is gone and its name taken: what is there now decides, not the watch.
-        yield [_read(run)]
+        yield [quorum_read(run)]
     return answer
-
-
-def _read(run: Run) -> ReadRun:
-    return ReadRun(run.metadata.namespace, run.metadata.name, run.metadata.uid)
-
-
-def _unsettled(answers: Sequence[Any]) -> bool:
-    """Whether a call has to be made again: it may not have been done."""
-    return any(isinstance(answer, Problem) and answer.failure is not Failure.NOT_FOUND for answer in answers)
-
-
-def _soonest(*moments: datetime | None) -> datetime | None:
-    return min((moment for moment in moments if moment), default=None)
-
-
-class _Hands:
-    """Does among the Pods what a status that stands asks for."""
-
-    def __init__(self, run: Run, revision: Revision, observed: Observed, now: datetime, policy: Policy) -> None:
-        self.run = run
-        self.revision = revision
-        self.observed = observed
-        self.now = now
-        self.policy = policy
-        self.pods = dict(observed.pods)
-        owner = run.metadata.uid
-        wanted = {attempt.carrier for part in run.status.parts() if (attempt := part.open_attempt)}
-        # What is refused counts only for a Pod that is wanted and isn't there.
-        self.refusals = {
-            pod: refusal for pod, refusal in observed.refusals.items() if pod in wanted and not observed.pod(pod, owner)
-        }
-        self.wake: datetime | None = None
-        self.again = False
-        self.replan = False
-
-    def do(self, plan: Plan) -> Generator[Sequence[Call], Sequence[Any], None]:
-        """Create, then open the gates that the run still stands behind; what nobody waits for comes last."""
-        chores = upkeep.chores(self.run, self.observed, self.now)
-        opening = list(chores.open)
-        manifests = yield from self._manifests(chores.create, plan)
-        if manifests:
-            answers = yield [CreatePod(self.run, manifest) for manifest in manifests.values()]
-            opening += yield from self._created({pod: one["kind"] for pod, one in manifests.items()}, answers)
-        if opening:
-            yield from self._open(opening, plan.wants)
-        others: list[Call] = [DeletePod(pod) for pod in chores.delete]
-        others += [Release(pod) for pod in chores.release]
-        others += [FreeSlot(slot) for slot in chores.free]
-        others += [Say(self.run, notice) for notice in plan.notices]
-        if others:
-            answers = yield others
-            self.pods |= {answer.name: answer for answer in answers if isinstance(answer, Carrier)}
-            self.again |= _unsettled(answers)
-            done = [call for call, answer in zip(others, answers, strict=True) if not _unsettled([answer])]
-            freed = {call.slot.metadata.uid for call in done if isinstance(call, FreeSlot)}
-            slots = (slot for slot in self.observed.slots if slot.metadata.uid not in freed)
-            self.observed = replace(self.observed, slots=tuple(slots))
-        cached: list[Call] = [*map(StoreEntry, plan.entries), *map(DropEntry, plan.stale)]
-        if cached:
-            yield cached
-        self.wake = _soonest(self.wake, chores.wake)
-
-    def _manifests(
-        self, pods: Sequence[str], plan: Plan
-    ) -> Generator[Sequence[Call], Sequence[Any], dict[str, dict[str, Any]]]:
-        """The manifests by Pod, without those that can't be made before something has been read.
-
-        One that can't be made any more, as the installation's rules have changed, is refused.
-        """
-        made = {}
-        for pod in pods:
-            known = plan.manifests.get(pod)
-            try:
-                if known is None:
-                    known, self.observed = yield from with_pages(self.run, self.observed, partial(self._manifest, pod))
-            except Impossible as error:
-                self._refused(pod, Problem(Failure.REFUSED, error.reason, str(error)))
-                continue
-            except ExpressionError as error:
-                # Somebody has deleted what it read when it was claimed.
-                self._refused(pod, Problem(Failure.REFUSED, "PodRejected", f"it can't be made again: {error}"))
-                continue
-            if known is None:
-                self.again = True
-            else:
-                made[pod] = known
-        return made
-
-    def _manifest(self, pod: str, observed: Observed) -> dict[str, Any]:
-        """The manifest of an attempt that an earlier pass, or another process, has claimed."""
-        for part in self.run.status.parts():
-            for attempt in part.attempts:
-                if attempt.carrier == pod:
-                    node = self.revision.node(part.name)
-                    steps = {step.name: step for step in self.run.status.steps}
-                    given = planner.run_input(self.run, self.revision)
-                    values = Values(self.run, given, steps, self.revision.lists, observed.pages)
-                    values = fanout.with_item(values, self.revision, node)
-                    return manifest.build(self.run, node, attempt, values, self.policy)
-        raise LookupError(pod)
-
-    def _created(
-        self, kinds: Mapping[str, str], answers: Sequence[Any]
-    ) -> Generator[Sequence[Call], Sequence[Any], list[Carrier]]:
-        """The Pods that stand for the claimed attempts: created now, or found under their name and ours."""
-        pods: list[Carrier] = []
-        existing: list[str] = []
-        for name, answer in zip(kinds, answers, strict=True):
-            if not isinstance(answer, Problem):
-                self.refusals.pop(name, None)
-                self.pods[name] = answer
-                pods.append(answer)
-            elif answer.failure is Failure.EXISTS:
-                existing.append(name)
-            else:
-                self._refused(name, answer)
-        if existing:
-            answers = yield [ReadPod(self.run.metadata.namespace, name, kinds[name]) for name in existing]
-            for name, answer in zip(existing, answers, strict=True):
-                if isinstance(answer, Problem):
-                    self.again = True
-                elif answer.owned_by(self.run.metadata.uid):
-                    self.pods[name] = answer
-                    pods += [answer] if answer.gated and not answer.deleting else []
-                    if answer.deleting:
-                        self.again = True
-                else:
-                    self._refused(
-                        name, Problem(Failure.REFUSED, "NameCollision", f"{kinds[name]} {name} belongs to another")
-                    )
-        return pods
-
-    def _refused(self, pod: str, problem: Problem) -> None:
-        """Remember a refusal, so that the next plan shows it, and so that it isn't asked for again at once."""
-        if problem.failure in (Failure.UNKNOWN, Failure.CONFLICT):
-            self.again = True
-            return
-        before = self.refusals.get(pod)
-        first, longest = REFUSED_AGAIN
-        pause = min(before.pause * 2, longest) if before else first
-        self.refusals[pod] = Refusal(
-            reason=problem.reason,
-            message=problem.message,
-            lasting=problem.failure is Failure.REFUSED,
-            since=before.since if before else self.now,
-            pause=pause,
-            retry_at=self.now + pause,
-        )
-        self.wake = _soonest(self.wake, self.refusals[pod].retry_at)
-        self.replan |= before is None or before.reason != problem.reason
-
-    def _open(self, pods: Sequence[Carrier], wants: Sequence[Want]) -> Generator[Sequence[Call], Sequence[Any], None]:
-        """One read for all Pods of a wave, and one for each slot that they need, made after each Pod was seen."""
-        holders = {
-            attempt.carrier: attempt_holder(part.name, attempt.number)
-            for part in self.run.status.parts()
-            for attempt in part.attempts
-        }
-        slots = {pod.name: needed(wants, self.observed.slots, holders[pod.name]) for pod in pods}
-        pods = [pod for pod in pods if slots[pod.name] is not None]
-        if not pods:
-            return  # Their slots are being taken again: then there is another look.
-        asked = {slot.metadata.name: slot for pod in pods for slot in slots[pod.name] or ()}
-        run, *read = yield [_read(self.run), *(ReadSlot(slot) for slot in asked.values())]
-        held = {slot.metadata.name for slot in read if isinstance(slot, Slot) and _stands(asked, slot)}
-        if isinstance(run, Problem):
-            self.again = True
-            return
-        if run.metadata.uid != self.run.metadata.uid:
-            return
-        allowed = [
-            pod
-            for pod in pods
-            if upkeep.may_start(run, pod) and all(slot.metadata.name in held for slot in slots[pod.name] or ())
-        ]
-        if asked and len(allowed) < len(pods):
-            self.again = True
-        if allowed:
-            answers = yield [OpenGate(pod) for pod in allowed]
-            self.pods |= {answer.name: answer for answer in answers if not isinstance(answer, Problem)}
-            # An opened Job that its queue holds back sends no further news of itself.
-            self.again |= any(isinstance(answer, Problem) or bool(answer.waiting()) for answer in answers)
-
-
-def _stands(asked: Mapping[str, Slot], read: Slot) -> bool:
-    """Whether the Lease still is the slot that was asked for, and nobody is about to give it back."""
-    return read.metadata.uid == asked[read.metadata.name].metadata.uid and not read.marked
 
 
 def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Carrier], slots: Sequence[Slot] = ()) -> Steps:
@@ -384,7 +187,7 @@ def abandon(namespace: str, name: str | None, uid: str, pods: Sequence[Carrier],
     answers = (yield calls) if calls else ()
     if slots and all(pod.ended for pod in pods):
         answers = [*answers, *(yield from _free_all(namespace, uid, slots))]
-    return Pass(again=_unsettled(answers))
+    return Pass(again=unsettled(answers))
 
 
 def _free_all(

@@ -83,7 +83,13 @@ def _taken_over(before: StepStatus, node: Node, source: str) -> StepStatus:
     if before.phase is Phase.SUCCEEDED:
         reason, message = "Kept", f"handed over in run {source}"
     return StepStatus(
-        name=before.name, phase=before.phase, reason=reason, message=message, output=before.output, items=items
+        name=before.name,
+        phase=before.phase,
+        reason=reason,
+        message=message,
+        output=before.output,
+        output_page=before.output_page,
+        items=items,
     )
 
 

@@ -7,23 +7,24 @@ from typing import Any
 
 from adze.core import intervals, names, origin, verdict
 from adze.core.expressions import ExpressionError
-from adze.core.model import Attempt, ItemsStatus, ItemStatus, Phase, Run, StepStatus
+from adze.core.model import Attempt, ItemsStatus, ItemStatus, OutputPage, Phase, Run, StepStatus
 
 
 class PagesNeeded(Exception):
     """An expression reads outputs that are in pages which must be read first."""
 
-    def __init__(self, names: Collection[str]) -> None:
-        super().__init__(f"pages of outputs are needed: {', '.join(names)}")
-        self.names = names
+    def __init__(self, digests: Mapping[str, str | None]) -> None:
+        super().__init__(f"pages of outputs are needed: {', '.join(digests)}")
+        self.digests = digests
+        """By the pages' names; None for those of items' outputs, whose names follow from the content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
     """Looks up the variables that expressions are compiled against; asked only for those that they read.
 
-    `lists` names the forEach steps, `pages` holds outputs of theirs. `item` is index and value, for what belongs to one
-    item of such a step.
+    `lists` names the forEach steps, `pages` holds outputs of theirs, and large ones. `item` is index and value, for
+    what belongs to one item of such a step.
     """
 
     run: Run
@@ -55,6 +56,8 @@ class Values:
         status = self.steps.get(step)
         if step in self.lists:
             return gathered(status.items, self.pages) if status and status.items else []
+        if status and status.output_page:
+            return paged(status.output_page, self.pages)
         return (status.output if status else None) or {}
 
     def identity(self) -> dict[str, str]:
@@ -76,13 +79,23 @@ class Values:
         return {"phase": phase.value, "error": (message or reason or "") if phase is Phase.FAILED else ""}
 
 
+def paged(page: OutputPage, pages: Mapping[str, Mapping[str, Any] | None]) -> Mapping[str, Any]:
+    """A large output. PagesNeeded if its page is missing, ExpressionError if it's gone or another."""
+    if page.name not in pages:
+        raise PagesNeeded({page.name: page.sha256})
+    found = pages[page.name]
+    if found is None:
+        raise ExpressionError(f"the ConfigMap {page.name} with the step's output was deleted or replaced")
+    return found
+
+
 def gathered(items: ItemsStatus, pages: Mapping[str, Mapping[str, Any] | None]) -> list[Any]:
     """The items' outputs in their order; whatever didn't succeed keeps its place with its error.
 
     PagesNeeded if pages are missing, ExpressionError if one is gone for good.
     """
     if missing := [name for name in items.pages if name not in pages]:
-        raise PagesNeeded(missing)
+        raise PagesNeeded(dict.fromkeys(missing))
     outputs: list[Any] = [{}] * items.total
     for index in intervals.members(items.failed):
         outputs[index] = {"error": "Failed"}

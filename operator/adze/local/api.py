@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import msgspec
 
-from adze.core import calls, names
+from adze.core import calls, names, outputs
 from adze.core.calls import Failure, Problem
 from adze.core.carrier import Carrier
+from adze.core.manifest import page as page_manifest
 from adze.core.model import Approval, Run, Workflow
 from adze.core.pods import Pod
 from adze.local.leases import Leases
@@ -52,6 +53,7 @@ class Api:
             calls.ReadEntry: lambda call: NOT_FOUND,
             calls.StoreEntry: lambda call: None,
             calls.DropEntry: lambda call: None,
+            calls.DropPage: lambda call: folder.remove(_page(call.name)),
             calls.OpenGate: self._open_gate,
             calls.Release: self._release,
             calls.DeletePod: self._delete_pod,
@@ -105,12 +107,25 @@ class Api:
         self._folder.save(_page(call.manifest["metadata"]["name"]), call.manifest)
 
     def _read_page(self, call: calls.ReadPage) -> dict[str, Any] | Problem:
+        text = self.page(call.name)
+        content = None if text is None else outputs.read(text, call.sha256)
+        return NOT_FOUND if content is None else content
+
+    def page(self, name: str) -> str | None:
+        """What is in a page; None if there's none of that name."""
         try:
-            manifest = self._folder.load(_page(call.name), dict)
+            text: str = self._folder.load(_page(name), dict)["data"][names.PAGE]
         except FileNotFoundError:
-            return NOT_FOUND
-        outputs: dict[str, Any] = msgspec.json.decode(manifest["data"][names.PAGE])
-        return outputs
+            return None
+        return text
+
+    def hand_over(self, pod: str, text: str) -> bool:
+        """Store the large output of a Pod; False if it has handed over another before."""
+        name = names.output(pod)
+        if (known := self.page(name)) is not None:
+            return known == text
+        self._folder.save(_page(name), page_manifest(self.run, name, text))
+        return True
 
     def put_pod(self, pod: Pod) -> Pod:
         """Write a Pod. One that is being deleted, has ended and is held by nobody goes."""

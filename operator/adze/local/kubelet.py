@@ -55,6 +55,9 @@ class Kubelet:
         self._killers: dict[str, asyncio.TimerHandle] = {}
         self._closing = False
         self._idle = asyncio.Event()
+        self.outputs_url = ""
+        """Where processes send large outputs, if any does."""
+        runtimes.equip(folder.path)
 
     def recover(self) -> None:
         """Take over the processes of an earlier adze, and tell the end of those that are no more."""
@@ -88,11 +91,11 @@ class Kubelet:
     def _start(self, pod: Pod) -> None:
         folder = self._folder.pod(pod.name)
         manifest = self._api.manifests[pod.name]
-        runtimes.write_files(manifest, folder)
         for name in ("alive", "pid", "exit"):
             folder.joinpath(name).unlink(missing_ok=True)
         try:
-            command = runtimes.command(manifest, folder, self._runtime, self._objects)
+            runtimes.write_files(manifest, folder, self._runtime, self._api.page)
+            command = runtimes.command(manifest, folder, self._runtime, self._objects, self.outputs_url)
             started = Process.start(folder, command.words, command.env)
         except (NotStarted, OSError) as error:
             now = self._clock()

@@ -4,7 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -18,6 +18,9 @@ from adze.local.state import Folder, Order
 from adze.local.variables import Objects
 from adze.shell.engine import Engine
 from adze.shell.outside import utcnow
+
+if TYPE_CHECKING:
+    from adze.local.outputs import Receiver
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -54,6 +57,8 @@ class Runner:
         self._engine = Engine(self._api, runtimes.POLICY, clock=clock)
         self._logs = Follower(folder)
         self._desk = approvals.Desk(show.print, self._decide) if ask else None
+        self._receiver: Receiver | None = None
+        self._folder = folder
         self._ended = asyncio.Event()
         self._error: BaseException | None = None
         self.interrupted: int | None = None
@@ -68,6 +73,8 @@ class Runner:
         loop.set_exception_handler(self._broken)
         for number in SIGNALS:
             loop.add_signal_handler(number, self._interrupt, number)
+        if any(step.large_output for step in self._order.spec(self._api.run).every_step()):
+            self._receive()
         self._api.run_changed = self._run_changed
         self._api.pod_changed = self._pod_changed
         self._logs.skip(self._api.pods.values())
@@ -85,6 +92,8 @@ class Runner:
         finally:
             await self._engine.stop()
             await self._kubelet.close()
+            if self._receiver:
+                self._receiver.stop()
             follow.cancel()
             if self._desk:
                 self._desk.close()
@@ -94,6 +103,13 @@ class Runner:
         if self._error:
             raise self._error
         return self._api.run
+
+    def _receive(self) -> None:
+        from adze.local.outputs import Receiver  # what few runs need needn't cost the others
+
+        self._receiver = Receiver(self._api, self._folder)
+        self._kubelet.outputs_url = self._receiver.url
+        self._receiver.start()
 
     def _broken(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         self._error = context.get("exception") or RuntimeError(context["message"])

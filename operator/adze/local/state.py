@@ -2,7 +2,9 @@
 
 order.json            what was asked for
 run.json              the WorkflowRun
-pages/<name>.json     outputs of a forEach step, a ConfigMap
+pages/<name>.json     outputs of a forEach step or a large output, a ConfigMap
+port                  where large outputs are sent
+lib/, bin/            what processes find of adze: the SDK and `adze output`
 pods/<name>/          an attempt: manifest.json, pod.json, and the files of its process (`local.process`)
 """
 
@@ -71,6 +73,10 @@ class Folder:
         draft = target.with_suffix(".new")
         draft.write_bytes(msgspec.json.encode(item))
         draft.replace(target)
+
+    def remove(self, name: str) -> None:
+        """Remove `name`.json, if it's there."""
+        self.path.joinpath(f"{name}.json").unlink(missing_ok=True)
 
     def load(self, name: str, kind: type[T]) -> T:
         """Read `name`.json; OSError or msgspec.MsgspecError if it can't be."""

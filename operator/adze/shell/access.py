@@ -32,6 +32,7 @@ class User(msgspec.Struct, frozen=True):
 
 class _TokenStatus(msgspec.Struct, frozen=True):
     authenticated: bool = False
+    audiences: tuple[str, ...] = ()
     user: User = User()
 
 
@@ -47,6 +48,16 @@ class _AccessReview(msgspec.Struct, frozen=True):
     status: _AccessStatus = _AccessStatus()
 
 
+async def review_token(cluster: Cluster, token: str, audience: str | None = None) -> User | None:
+    """Whose token it is; None if nobody's, or if it's for another audience. ApiError if the API server can't say."""
+    spec = {"token": token, **({"audiences": [audience]} if audience else {})}
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec}
+    status = msgspec.json.decode(await cluster.call("POST", TOKENS, body), type=_TokenReview).status
+    # An authenticator that knows no audiences names none.
+    known = status.authenticated and (audience is None or audience in status.audiences)
+    return status.user if known else None
+
+
 class Access:
     """Asks the API server, and remembers its answers for a short time. ApiError if it can't say."""
 
@@ -59,7 +70,7 @@ class Access:
         """Whose token it is; None if nobody's."""
         # Not the token itself: what is remembered is no secret.
         key = hashlib.sha256(token.encode(errors="surrogateescape")).digest()
-        found: User | None = await self._remembered(key, lambda: self._review_token(token))
+        found: User | None = await self._remembered(key, lambda: review_token(self._cluster, token))
         return found
 
     async def may_create(self, user: User, namespace: str) -> bool:
@@ -77,11 +88,6 @@ class Access:
             self._answers.clear()
         self._answers[key] = self._clock() + (KNOWN_FOR if answer else REFUSED_FOR), answer
         return answer
-
-    async def _review_token(self, token: str) -> User | None:
-        body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
-        review = msgspec.json.decode(await self._cluster.call("POST", TOKENS, body), type=_TokenReview)
-        return review.status.user if review.status.authenticated else None
 
     async def _review_access(self, user: User, namespace: str) -> bool:
         what = {"group": GROUP, "resource": "workflowevents", "verb": "create", "namespace": namespace}

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from adze.core import calls, names
+from adze.core import calls, names, outputs
 from adze.core.calls import Failure, Problem
 from adze.core.carrier import Carrier
 from adze.core.model import API_VERSION, LEASE_API_VERSION, Entry, Event, Lease, Run, Workflow
@@ -39,10 +39,10 @@ class _ConfigMap(msgspec.Struct):
 
 
 _page = msgspec.json.Decoder(_ConfigMap).decode
-_outputs = msgspec.json.Decoder(dict[str, Any]).decode
 
 TOO_LARGE = ("etcdserver: request is too large", "trying to send message larger than max")
 """How etcd, and the client that the API server has for it, refuse an object: with code 500."""
+NOT_THERE = Problem(Failure.NOT_FOUND, "NotFound", "the ConfigMap doesn't hold what was written")
 MAX_EVENTS = 1000
 """Kubernetes Events that may wait to be posted; further ones are dropped, since the status says the same."""
 
@@ -68,6 +68,7 @@ class Driver:
             calls.ReadEntry: self._read_entry,
             calls.StoreEntry: self._create_page,
             calls.DropEntry: self._drop_entry,
+            calls.DropPage: self._drop_page,
             calls.OpenGate: self._open_gate,
             calls.Release: self._release,
             calls.DeletePod: self._delete_pod,
@@ -140,9 +141,10 @@ class Driver:
         path = resource("v1", call.manifest["metadata"]["namespace"], "configmaps")
         await self._cluster.call("POST", path, call.manifest)
 
-    async def _read_page(self, call: calls.ReadPage) -> dict[str, Any]:
+    async def _read_page(self, call: calls.ReadPage) -> dict[str, Any] | Problem:
         found = _page(await self._cluster.call("GET", resource("v1", call.namespace, "configmaps", call.name)))
-        return _outputs(found.data.get(names.PAGE, "{}"))
+        content = outputs.read(found.data.get(names.PAGE, ""), call.sha256)
+        return NOT_THERE if content is None else content
 
     async def _read_entry(self, call: calls.ReadEntry) -> Entry:
         return _entry(await self._cluster.call("GET", resource("v1", call.namespace, "configmaps", call.name)))
@@ -151,6 +153,9 @@ class Driver:
         metadata = call.entry.metadata
         path = resource("v1", metadata.namespace, "configmaps", metadata.name)
         await self._cluster.call("DELETE", path, {"preconditions": {"uid": metadata.uid}})
+
+    async def _drop_page(self, call: calls.DropPage) -> None:
+        await self._cluster.call("DELETE", resource("v1", call.namespace, "configmaps", call.name))
 
     async def _open_gate(self, call: calls.OpenGate) -> Carrier:
         return await self._patch(call.pod, carriers.opened(call.pod))

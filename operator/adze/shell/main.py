@@ -29,6 +29,8 @@ from adze.shell.election import Elector
 from adze.shell.engine import Engine
 from adze.shell.events import Events
 from adze.shell.gateway import Gateway
+from adze.shell.http import Server
+from adze.shell.outputs import Receiver
 from adze.shell.release import release as release_all
 from adze.shell.schedules import Schedules
 from adze.shell.settings import Settings
@@ -43,6 +45,8 @@ log = structlog.get_logger()
 
 GATEWAY_CONNECTIONS = 24
 """Calls of the gateway that are in flight at most."""
+OUTPUTS_CONNECTIONS = 8
+"""The same of the receiver of large outputs."""
 POSTERS = 4
 """Kubernetes Events that are posted at a time."""
 TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -58,6 +62,7 @@ class Operator:
             service_accounts=settings.service_accounts,
             parallelism=settings.parallelism,
             namespace_parallelism=settings.namespace_parallelism,
+            outputs_url=settings.outputs_url,
         )
         self.cluster: Cluster | None = None
         self.leasing: Cluster | None = None
@@ -65,8 +70,9 @@ class Operator:
         self.engine: Engine | None = None
         self.schedules: Schedules | None = None
         self.events: Events | None = None
-        self.gateway: Gateway | None = None
-        self.gateway_cluster: Cluster | None = None
+        self.servers: list[Server] = []
+        self.serving: list[Cluster] = []
+        """Clients of the servers' own: a burst of requests must not hold up the steps."""
         self.watches: list[Watch[Any]] = []
         self.tasks: list[asyncio.Task[Any]] = []
         self.probes: AppRunner | None = None
@@ -100,8 +106,7 @@ class Operator:
                 Watch(self.cluster, leases, selector({names.SLOTS: None}), Slot, _identity, self.engine.see_slot),
             ]
             event_watches.append(Watch(self.cluster, events, "", Sight, _identity, self._see_event))
-        if self.settings.gateway_port:
-            await self._serve(credentials, self.events)
+        await self._serve(credentials, self.events)
         self.probes = await probes.serve_probes(self.settings.port, self.ready)
         posters = [driver.post_events() for _ in range(POSTERS)]
         watching = [*(watch.run() for watch in self.watches), *(watch.run() for watch in event_watches)]
@@ -118,12 +123,21 @@ class Operator:
             self.engine.lose_run(old.metadata.uid)
 
     async def _serve(self, credentials: Credentials, events: Events) -> None:
-        """Start the gateway, with calls of its own: a burst of events must not hold up the steps."""
-        agent = f"adze-gateway/{__version__}"
-        self.gateway_cluster = Cluster(credentials, agent, connections=GATEWAY_CONNECTIONS)
-        webhooks = Webhooks(self.gateway_cluster) if self.settings.gateway_webhooks else None
-        self.gateway = Gateway(self.gateway_cluster, self.settings.namespaces, events.backlog, webhooks)
-        await self.gateway.start(self.settings.gateway_port)
+        """Start the gateway and the receiver of large outputs, where they are wanted."""
+        settings = self.settings
+        if settings.gateway_port:
+            cluster = Cluster(credentials, f"adze-gateway/{__version__}", connections=GATEWAY_CONNECTIONS)
+            webhooks = Webhooks(cluster) if settings.gateway_webhooks else None
+            gateway = Gateway(cluster, settings.namespaces, events.backlog, webhooks)
+            await self._start(gateway.server(), settings.gateway_port, cluster)
+        if settings.outputs_port:
+            cluster = Cluster(credentials, f"adze-outputs/{__version__}", connections=OUTPUTS_CONNECTIONS)
+            await self._start(Receiver(cluster, settings.namespaces).server(), settings.outputs_port, cluster)
+
+    async def _start(self, server: Server, port: int, cluster: Cluster) -> None:
+        self.servers.append(server)
+        self.serving.append(cluster)
+        await server.start(port)
 
     def _see_event(self, old: Sight | None, new: Sight | None) -> None:
         assert self.events is not None and self.engine is not None
@@ -156,8 +170,8 @@ class Operator:
 
     async def stop(self) -> None:
         """Stop everything that `start` started: kopf waits for tasks that it doesn't know."""
-        if self.gateway:
-            await self.gateway.stop()
+        for server in self.servers:
+            await server.stop()
         for task in self.tasks:
             task.remove_done_callback(_die_with)
             task.cancel()
@@ -170,7 +184,7 @@ class Operator:
             await self.elector.release()
         if self.probes:
             await self.probes.cleanup()
-        for cluster in filter(None, (self.cluster, self.leasing, self.gateway_cluster)):
+        for cluster in filter(None, (self.cluster, self.leasing, *self.serving)):
             await cluster.close()
 
 

@@ -15,6 +15,7 @@ attempts_finished = Counter("adze_attempts_finished_total", "Attempts that ended
 events_processed = Counter("adze_events_processed_total", "WorkflowEvents whose runs were created", ["reason"])
 clock_skew = Gauge("adze_clock_skew_seconds", "How far the clock here is ahead of the API server's, at least")
 gateway_requests = Counter("adze_gateway_requests_total", "Requests to the gateway", ["endpoint", "code"])
+output_requests = Counter("adze_output_requests_total", "Large outputs that steps sent", ["code"])
 run_seconds = Histogram(
     "adze_run_seconds", "From a run's start to its end", buckets=(1, 3, 10, 30, 100, 300, 1000, 3600, 14400, 86400)
 )

@@ -30,6 +30,10 @@ class Settings:
     """Port of the events gateway; 0 serves none."""
     gateway_webhooks: bool = False
     """Whether the gateway takes deliveries for WorkflowWebhooks: true or false. It then reads their Secrets."""
+    outputs_port: int = 0
+    """Port of the receiver of large outputs; 0 serves none."""
+    outputs_url: str = ""
+    """Where steps reach that port; empty: no step may hand over a large output."""
     lease: str = ""
     """Name of the Lease by which replicas agree on one that works; empty works without asking."""
     instance: str = "adze"
@@ -61,6 +65,8 @@ def load(environment: Mapping[str, str]) -> Settings:
         port=port,
         gateway_port=_number(environment, "ADZE_GATEWAY_PORT", "0"),
         gateway_webhooks=webhooks == "true",
+        outputs_port=_number(environment, "ADZE_OUTPUTS_PORT", "0"),
+        outputs_url=environment.get("ADZE_OUTPUTS_URL", ""),
         lease=environment.get("ADZE_LEASE", ""),
         instance=environment.get("POD_NAME", "adze"),
         own_namespace=environment.get("POD_NAMESPACE", "default"),

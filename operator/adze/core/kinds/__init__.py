@@ -70,7 +70,10 @@ def overlay_of(step: Step) -> tuple[str, PodOverlay | JobPod | None]:
 def forbidden(step: Step, policy: Policy) -> list[tuple[str, str]]:
     """What this installation doesn't allow of a step: the field, and why."""
     field, shape = overlay_of(step)
-    return [(f"{field}.{place}", message) for place, message in overlay.forbidden(shape, policy)]
+    found = [(f"{field}.{place}", message) for place, message in overlay.forbidden(shape, policy)]
+    if step.large_output and not policy.outputs_url:
+        found.append(("largeOutput", "this installation takes no large outputs: its chart has outputs.enabled=false"))
+    return found
 
 
 def of(step: Step) -> Kind:

@@ -14,7 +14,7 @@ from adze.core import overlay
 from adze.core.model import Event, Run, Step
 from adze.core.policy import Policy
 
-POD_FIELDS = frozenset({"image_pull_policy", "env", "env_from", "resources", "pod"})
+POD_FIELDS = frozenset({"image_pull_policy", "env", "env_from", "resources", "pod", "large_output"})
 RETRY_FIELDS = frozenset({"retries", "backoff", "retry_when", "start_timeout"})
 
 

@@ -116,8 +116,18 @@ class ItemsStatus(Record, frozen=True, kw_only=True):
     paged: Annotated[int, doc("Bytes in these pages.", ge=0)] = 0
 
 
+class OutputPage(Record, frozen=True, kw_only=True):
+    """The ConfigMap that holds a large output."""
+
+    name: Annotated[ObjectName, doc("Its name.")]
+    sha256: Annotated[str, doc("Digest of the output.", pattern="^[0-9a-f]{64}$", max_length=64)]
+    bytes: Annotated[int, doc("Size of the output.", ge=0)]
+
+
 class StepStatus(ItemStatus, frozen=True, kw_only=True):
     """How one step stands."""
+
+    output_page: Annotated[OutputPage, doc("Where its output is, if it's large.")] | None = None
 
     items: Annotated[ItemsStatus, doc("How the items of a forEach step stand.")] | None = None
 

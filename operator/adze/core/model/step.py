@@ -168,6 +168,10 @@ CONTAINERS_CACHE = rule(
     " (has(self.script) || has(self.image) || has(self.command) || has(self.args))",
     "cache is for container and script steps without forEach",
 )
+CONTAINERS_OUTPUT = rule(
+    "!has(self.largeOutput) || has(self.script) || has(self.image) || has(self.command) || has(self.args)",
+    "largeOutput is for container and script steps",
+)
 ONE_DECISION = rule(
     "!(has(self.forEach) && has(self.approval))",
     "an approval is asked for once: no forEach. Let a step with forEach have it as its parent",
@@ -223,6 +227,9 @@ class Step(Defaults, frozen=True, kw_only=True):
         tuple[RateLimitEntry, ...],
         doc("Units that an attempt takes as it starts, all of them or none.", **ATOMIC, max_length=4),
     ] = ()
+    large_output: (
+        Annotated[bool, doc("Whether it may hand over up to 1,000,000 bytes, by `adze output` or over HTTP.")] | None
+    ) = None
     cache: (
         Annotated[StepCache, doc("Reuse what this step of the workflow has handed over under the same key.")] | None
     ) = None
@@ -237,6 +244,9 @@ STEPS_WAIT = rule(
     "a step waits for its slot: strategy must be Queue or RoundRobin",
 )
 STEP_RULES = {
-    "x-kubernetes-validations": [ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, ONE_DECISION, CONTAINERS_CACHE, STEPS_WAIT]
+    "x-kubernetes-validations": [
+        *(ONE_KIND, NOT_OWN_PARENT, ITEMS_ONLY, ONE_DECISION),
+        *(CONTAINERS_CACHE, CONTAINERS_OUTPUT, STEPS_WAIT),
+    ]
 }
 StepNode = Annotated[Step, doc("A step.", **STEP_RULES)]

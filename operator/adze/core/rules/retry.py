@@ -2,7 +2,7 @@
 
 import msgspec
 
-from adze.core import duration
+from adze.core import duration, names
 from adze.core.backoff import delay
 from adze.core.draft import Draft
 from adze.core.expressions import ExpressionError
@@ -20,6 +20,8 @@ LASTING = frozenset({"PodRejected", "JobRejected", "RunRejected", "Forbidden", "
 def close(draft: Draft, node: Node, ended: Attempt) -> None:
     """Record the failed attempt `ended` in place of the open one, and decide what comes next."""
     status = draft.status(node)
+    if node.step.large_output and ended.carrier:
+        draft.spent.append(names.output(ended.carrier))
     attempts = (*status.attempts[:-1], ended)
     lost = status.lost + ended.infrastructure
     failures = ended.number - lost

@@ -2,12 +2,12 @@
 
 import msgspec
 
-from adze.core import fanout, room
+from adze.core import room
 from adze.core.carrier import Outcome
 from adze.core.draft import Draft
 from adze.core.model import Attempt, Phase
 from adze.core.revision import Node
-from adze.core.rules import closing, retry, waits
+from adze.core.rules import closing, handover, retry, waits
 from adze.core.schema import Mismatch, unfit
 from adze.core.verdict import FULL
 
@@ -32,6 +32,7 @@ def settle_wait(draft: Draft, node: Node, attempt: Attempt) -> None:
 
 
 def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, place: str | None, outcome: Outcome) -> None:
+    outcome, page = handover.handed_over(draft, node, attempt, outcome)
     output = outcome.output
     reason, message = closing.noted(draft, node, outcome)
     # A NUL in the last words of a container would cut them in retryWhen and wherever else they are read.
@@ -43,12 +44,9 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, place: str | Non
             output = node.output.check(output or {}, "output")
         except Mismatch as mismatch:
             reason, message = "OutputInvalid", str(mismatch)
-    if reason is None and output and not draft.has_room(node, output):
-        reason = "OutputTooLarge"
-        whose, limit = ("steps", draft.outputs_limit) if node.index is None else ("items", fanout.OUTPUTS_LIMIT)
-        message = f"the outputs of the run's {whose} together are larger than {limit // 1024} KiB"
-        if draft.full:
-            reason, message = FULL, room.MESSAGE
+    kept = handover.keep(draft, node, output, page) if reason is None else {}
+    if isinstance(kept, str):
+        reason, message = (FULL, room.MESSAGE) if draft.full else ("OutputTooLarge", kept)
     ended = msgspec.structs.replace(
         attempt,
         node=place,
@@ -59,7 +57,7 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, place: str | Non
         message=message,
         infrastructure=outcome.infrastructure,
     )
-    if reason is not None:
+    if reason is not None or isinstance(kept, str):
         retry.close(draft, node, ended)
         return
     status = draft.status(node)
@@ -69,8 +67,8 @@ def _settle_outcome(draft: Draft, node: Node, attempt: Attempt, place: str | Non
             phase=Phase.SUCCEEDED,
             reason=None,
             message=message,
-            output=output,
             attempts=(*status.attempts[:-1], ended),
+            **kept,
         )
     )
 
