@@ -132,13 +132,13 @@ async def measure(options: argparse.Namespace) -> None:
     step = Step(
         name="fetch",
         image="busybox:1.37",
-        args=("${item.url}",),
-        for_each="input.urls",
+        args=("${item.page}",),
+        for_each="input.pages",
         max_parallel=options.parallel,
         failure_policy=options.policy,
     )
-    urls = [{"url": f"https://example.org/{index}"} for index in range(options.items)]
-    spec = RunSpec(workflow_spec=WorkflowSpec(steps=(step,)), input={"urls": urls})
+    pages = [{"page": str(index)} for index in range(options.items)]
+    spec = RunSpec(workflow_spec=WorkflowSpec(steps=(step,)), input={"pages": pages})
     run = Run(metadata=Metadata(name="wide", namespace="bench", uid="wide-uid", resource_version="1"), spec=spec)
     memory = Memory(run, options.seconds, options.failing)
     memory.engine = engine = Engine(memory, Policy())  # type: ignore[arg-type]

@@ -106,11 +106,11 @@ async def measure(
     await node.start()
     try:
         path = resource(API_VERSION, namespace, "workflowruns")
-        urls = [f"https://example.org/{index}" for index in range(items)]
-        each = _step("fetch", forEach="input.urls", args=["${item}"], maxParallel=parallel)
+        pages = [f"page/{index}" for index in range(items)]
+        each = _step("fetch", forEach="input.pages", args=["${item}"], maxParallel=parallel)
         chain = [_step(f"s{n}", parents=[f"s{n - 1}"] if n else []) for n in range(CHAIN)]
         before, cpu, start = writes(await operator.metrics()), operator.cpu(), time.monotonic()
-        await cluster.call("POST", path, _run("wide", [each], input={"urls": urls}))
+        await cluster.call("POST", path, _run("wide", [each], input={"pages": pages}))
         await asyncio.sleep(2)
         await cluster.call("POST", path, _run("chain", chain))
         run, largest, rss = await _followed(cluster, f"{path}/wide", operator, start)
