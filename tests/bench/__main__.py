@@ -10,7 +10,6 @@ import platform
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -80,21 +79,14 @@ async def _bench(options: argparse.Namespace) -> None:
     chosen = provider.choose()
     await asyncio.to_thread(chosen.up)
     log: Path | None = getattr(chosen, "audit_log", None)
-    namespace = f"adze-bench-{uuid.uuid4().hex[:6]}"
-    say(f"{chosen.kind} cluster, namespace {namespace}, load {_load()}")
+    say(f"{chosen.kind} cluster, load {_load()}")
     if log is None:
         say("this cluster's audit log can't be read: no API writes, and reactions by the watch's clock")
-    cluster = client.connect(chosen.kubeconfig)
     report = Report()
     try:
-        await client.have_kinds(cluster, chosen.kubeconfig)
-        await client.create_namespace(cluster, namespace)
-        await client.refuse_company(cluster, namespace)
-        await _with_operator(cluster, chosen.kubeconfig, namespace, Log(log, namespace), options, report)
+        async with client.place(chosen.kubeconfig) as (cluster, namespace):
+            await _with_operator(cluster, chosen.kubeconfig, namespace, Log(log, namespace), options, report)
     finally:
-        say(f"removing namespace {namespace}")
-        await client.remove_namespace(cluster, namespace)
-        await cluster.close()
         if report.notes:
             _show(report, options.json)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,22 @@ def connect(kubeconfig: Path) -> Cluster:
         token=token or None,
     )
     return Cluster(credentials, agent="adze-bench/1")
+
+
+@asynccontextmanager
+async def place(kubeconfig: Path) -> AsyncIterator[tuple[Cluster, str]]:
+    """A client, and a namespace in which nobody else works; both go in the end. Refused if somebody does."""
+    namespace = f"adze-bench-{uuid.uuid4().hex[:6]}"
+    cluster = connect(kubeconfig)
+    try:
+        await have_kinds(cluster, kubeconfig)
+        await create_namespace(cluster, namespace)
+        await refuse_company(cluster, namespace)
+        yield cluster, namespace
+    finally:
+        say(f"removing namespace {namespace}")
+        await remove_namespace(cluster, namespace)
+        await cluster.close()
 
 
 def _text(path: str | None) -> str | None:

@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import re
 import time
-import uuid
 from typing import Any
 
 from adze.core.model import API_VERSION
@@ -71,20 +70,12 @@ async def run(options: argparse.Namespace) -> None:
     chosen = provider.choose()
     if not chosen.is_ready():
         raise client.Refused("no cluster is Ready: python -m tests.cluster up")
-    namespace = f"adze-bench-{uuid.uuid4().hex[:6]}"
-    cluster = client.connect(chosen.kubeconfig)
-    try:
-        await client.have_kinds(cluster, chosen.kubeconfig)
-        await client.create_namespace(cluster, namespace)
-        await client.refuse_company(cluster, namespace)
+    async with client.place(chosen.kubeconfig) as (cluster, namespace):
         for name, spec in (
             ("own-workflow", {"workflowSpec": {"steps": _steps(options.steps)}}),
             ("by-name", {"workflow": "somewhere"}),
         ):
             print(await measure(cluster, namespace, name, spec, options))
-    finally:
-        await client.remove_namespace(cluster, namespace)
-        await cluster.close()
 
 
 def main() -> None:

@@ -12,7 +12,6 @@ import argparse
 import asyncio
 import re
 import time
-import uuid
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
@@ -158,11 +157,7 @@ async def run(options: argparse.Namespace) -> None:
     chosen = provider.choose()
     if not chosen.is_ready():
         raise client.Refused("no cluster is Ready: python -m tests.cluster up")
-    namespace = f"adze-bench-{uuid.uuid4().hex[:6]}"
-    cluster = client.connect(chosen.kubeconfig)
-    try:
-        await client.create_namespace(cluster, namespace)
-        await client.refuse_company(cluster, namespace)
+    async with client.place(chosen.kubeconfig) as (cluster, namespace):
         operator = Operator(chosen.kubeconfig, namespace)
         try:
             await operator.ready()
@@ -171,9 +166,6 @@ async def run(options: argparse.Namespace) -> None:
             if operator.log():
                 say(operator.log())
             operator.stop()
-    finally:
-        await client.remove_namespace(cluster, namespace)
-        await cluster.close()
 
 
 def main() -> None:
