@@ -15,6 +15,7 @@ import msgspec
 from adze.core import keys, manifest, names, outputs, planner, rerun
 from adze.core.calls import Call, CreatePage, Failure, Problem, ReadPage, ReadRun, ReadWorkflow
 from adze.core.model import OutputPage, Run, StepStatus, Workflow
+from adze.core.pages import unwritten
 from adze.core.planner import Plan
 
 AT_A_TIME = 16
@@ -90,8 +91,8 @@ def _copy_output(
 
 def _refused(answers: Sequence[Any]) -> Problem | None:
     """What kept one of the pages from being created, as a problem that may pass."""
-    problems = (answer for answer in answers if isinstance(answer, Problem) and answer.failure is not Failure.EXISTS)
-    return next((replace(problem, failure=Failure.UNKNOWN) for problem in problems), None)
+    problem = unwritten(answers)
+    return problem and replace(problem, failure=Failure.UNKNOWN)
 
 
 def _json(content: Any) -> str:

@@ -13,6 +13,7 @@ from adze.core.model import Attempt, Entry, Event, ItemStatus, Run, StepStatus
 from adze.core.observed import Observed
 from adze.core.policy import Policy
 from adze.core.revision import Node, Revision, Stage
+from adze.core.schema import json_size
 from adze.core.slots import Closing, Want
 
 REASON_LIMIT = 64
@@ -171,9 +172,9 @@ class Draft:
         if self.outputs_size is None:
             self.outputs_limit = max(0, min(OUTPUTS_LIMIT, room.for_outputs(self.run, self.revision)))
             outputs = (status.output for status in self.steps.values() if status.output)
-            self.outputs_size = sum(len(msgspec.json.encode(known)) for known in outputs)
+            self.outputs_size = sum(map(json_size, outputs))
             self.outputs_size += fanout.reserved(self.steps.values())
-        self.outputs_size += len(msgspec.json.encode(output))
+        self.outputs_size += json_size(output)
         return self.outputs_size <= self.outputs_limit
 
     def no_room(self, node: Node) -> str:

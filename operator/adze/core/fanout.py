@@ -17,6 +17,7 @@ from adze.core import intervals, names
 from adze.core.expressions import ExpressionError
 from adze.core.model import FailurePolicy, ItemsStatus, ItemStatus, Metadata, Phase, RunStatus, StepStatus
 from adze.core.revision import Node, Revision
+from adze.core.schema import json_size
 from adze.core.values import Values, error
 
 MAX_ITEMS = 50_000
@@ -110,8 +111,8 @@ class Fan:
     def has_room(self, output: dict[str, Any]) -> bool:
         """Whether there's room for one more output, which then counts."""
         if self.outputs_size is None:
-            self.outputs_size = self.items.paged + _size(self.items.outputs)
-        self.outputs_size += _size(output)
+            self.outputs_size = self.items.paged + json_size(self.items.outputs)
+        self.outputs_size += json_size(output)
         return self.outputs_size <= OUTPUTS_LIMIT // self.share
 
     def fold(self, name: str) -> None:
@@ -147,11 +148,11 @@ class Fan:
     def _paged(self, items: ItemsStatus) -> ItemsStatus:
         """Outputs that are too many go into pages; the last of a step that has pages go there too."""
         last = bool(items.pages) and self._complete and not self.entries
-        if not items.outputs or (_size(items.outputs) <= INLINE_LIMIT // self.share and not last):
+        if not items.outputs or (json_size(items.outputs) <= INLINE_LIMIT // self.share and not last):
             return items
         contents, page, size = [], dict[str, Any](), 0
         for index, output in items.outputs.items():
-            page[index], size = output, size + _size(output)
+            page[index], size = output, size + json_size(output)
             if size > PAGE_LIMIT:
                 contents.append(page)
                 page, size = {}, 0
@@ -161,7 +162,7 @@ class Fan:
             if each
         }
         self.pages |= new
-        paged = items.paged + _size(items.outputs)
+        paged = items.paged + json_size(items.outputs)
         return msgspec.structs.replace(items, outputs=None, pages=(*items.pages, *new), paged=paged)
 
     @property
@@ -192,10 +193,6 @@ class Fan:
             phase, reason = Phase.SUCCEEDED, None
         items = msgspec.structs.replace(items, cancelled=left)
         return msgspec.structs.replace(self.status, phase=phase, reason=reason, message=message, items=items)
-
-
-def _size(output: Any) -> int:
-    return len(msgspec.json.encode(output))
 
 
 def _indexes(parts: Iterable[ItemStatus]) -> list[int]:

@@ -13,6 +13,12 @@ from adze.core.values import PagesNeeded
 T = TypeVar("T")
 
 
+def unwritten(answers: Sequence[Any]) -> Problem | None:
+    """What keeps the first of some pages from being there once all were to be created; None if all are there."""
+    problems = (answer for answer in answers if isinstance(answer, Problem) and answer.failure is not Failure.EXISTS)
+    return next(problems, None)
+
+
 def with_pages(
     run: Run, observed: Observed, ask: Callable[[Observed], T]
 ) -> Generator[Sequence[Call], Sequence[Any], tuple[T | None, Observed]]:

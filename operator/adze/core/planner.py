@@ -24,7 +24,7 @@ from adze.core.policy import Policy
 from adze.core.revision import InvalidWorkflow, Revision, Stage
 from adze.core.rules import RULES
 from adze.core.rules.admit import run_want
-from adze.core.schema import Mismatch, unfit
+from adze.core.schema import Mismatch, json_size, unfit
 from adze.core.slots import Closing, Want
 from adze.core.strategies import LIMIT_REACHED
 
@@ -173,11 +173,11 @@ def plan(run: Run, revision: Revision, observed: Observed, now: datetime, policy
     for rule in RULES:
         rule(draft)
     status, awaits = _sum_up(draft), tuple(dict.fromkeys(draft.awaits))
-    if status != run.status:
-        status = room.fitted(run, status, observed.refused)
     if draft.needs_pods and not draft.firm:
         # Nothing to record before the LIST that decides what comes next.
         return Plan(needs_pods=True, wake=draft.wake, awaits=awaits)
+    if status != run.status:
+        status = room.fitted(run, status, observed.refused)
     wants = tuple(draft.wants)
     if status == run.status:
         return Plan(wake=draft.wake, wants=wants, awaits=awaits)
@@ -356,7 +356,7 @@ def _output(draft: Draft) -> tuple[dict[str, Any] | None, tuple[str, str] | None
             output = draft.revision.output.render(draft.values())
         except ExpressionError as error:
             return None, ("ExpressionError", f"spec.output: {error}")
-    if room.size(output) > room.OUTPUT_ROOM:
+    if json_size(output) > room.OUTPUT_ROOM:
         limit = f"the run's output is larger than {room.OUTPUT_ROOM // 1024} KiB: choose less with spec.output"
         return None, ("OutputTooLarge", limit)
     return output or None, None

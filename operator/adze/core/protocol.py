@@ -44,7 +44,7 @@ from adze.core.hands import Hands, quorum_read, soonest, unsettled
 from adze.core.kinds import CARRIERS
 from adze.core.model import Metadata, Run, RunSpec, RunStatus
 from adze.core.observed import Observed, Refusal
-from adze.core.pages import with_pages
+from adze.core.pages import unwritten, with_pages
 from adze.core.planner import Plan
 from adze.core.policy import Policy
 from adze.core.slots import Slot, Want
@@ -133,8 +133,7 @@ def reconcile(run: Run, observed: Observed, now: datetime, policy: Policy) -> St
 def _write(run: Run, plan: Plan, status: RunStatus, now: datetime) -> Generator[Sequence[Call], Sequence[Any], Any]:
     """The run with its next status, or why it isn't written; what the status refers to is there before it."""
     made = (yield [CreatePage(page) for page in plan.pages]) if plan.pages else ()
-    lacking = any(isinstance(answer, Problem) and answer.failure is not Failure.EXISTS for answer in made)
-    if lacking or not (yield from taking.close(run.metadata.namespace, plan.closings, now)):
+    if unwritten(made) or not (yield from taking.close(run.metadata.namespace, plan.closings, now)):
         return None
     return (yield from _on_version(run, WriteStatus(run, status)))
 

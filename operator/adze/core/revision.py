@@ -16,7 +16,7 @@ from adze.core.model import Backoff, Defaults, RunIf, Step, WorkflowSpec
 from adze.core.model.base import camel
 from adze.core.pieces import Pieces, Problem
 from adze.core.rates import Rate, compile_rates
-from adze.core.schema import Validator
+from adze.core.schema import Validator, json_size
 from adze.core.slots import Entry
 
 START_TIMEOUT = timedelta(minutes=10)
@@ -196,7 +196,7 @@ class _Compiler(Pieces):
                     self.complain(f"{place(step, stage)}.parents", f"{stage.value} steps have no parents")
                 nodes[step.name] = self.node(step, stage, everything)
             everything |= {step.name for step in steps}
-        size = len(msgspec.json.encode(spec))
+        size = json_size(spec)
         if size > SPEC_LIMIT:
             self.complain("spec", f"the workflow takes {size} bytes; {SPEC_LIMIT} fit in its runs' status")
         if spec.retention:

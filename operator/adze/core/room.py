@@ -13,6 +13,7 @@ import msgspec
 from adze.core import fanout
 from adze.core.model import Attempt, ItemStatus, Run, RunStatus, StepStatus
 from adze.core.revision import Revision
+from adze.core.schema import json_size
 from adze.core.verdict import FULL
 
 LIMIT = 1280 * 1024
@@ -37,7 +38,7 @@ def problem(run: Run, given: Mapping[str, Any] | None, workflow: Any, revision: 
     """Why what a run is given leaves too little room for what it has to say; None if it leaves enough."""
     room = LIMIT - _needed(revision) - LEAST
     copies = 2 if run.spec.workflow_spec else 1
-    taken = {"its input": size(given), "the workflow": copies * size(workflow)}
+    taken = {"its input": json_size(given), "the workflow": copies * json_size(workflow)}
     if sum(taken.values()) <= room:
         return None
     words = ", ".join(f"{what} {count}" for what, count in taken.items())
@@ -46,7 +47,7 @@ def problem(run: Run, given: Mapping[str, Any] | None, workflow: Any, revision: 
 
 def for_outputs(run: Run, revision: Revision) -> int:
     """Bytes that outputs of steps may take besides what a run was given, and lists of items."""
-    given = size(run.spec) + size(run.status.workflow_spec) + size(run.status.input)
+    given = json_size(run.spec) + json_size(run.status.workflow_spec) + json_size(run.status.input)
     return LIMIT - given - _needed(revision)
 
 
@@ -55,21 +56,16 @@ def _needed(revision: Revision) -> int:
     return OUTPUT_ROOM + STEP_ROOM * len(revision.nodes) + entries
 
 
-def size(value: Any) -> int:
-    """Bytes of JSON."""
-    return len(msgspec.json.encode(value))
-
-
 def fitted(run: Run, status: RunStatus, refused: int = 0) -> RunStatus:
     """The status with its texts cut, if the run would be too large with them: older attempts go first.
 
     `refused` is how often in a row the API server has found larger ones too large: then all that can go goes, the
     second time outputs too.
     """
-    room = LIMIT - size(run.spec)
+    room = LIMIT - json_size(run.spec)
     for cut in (_whole, _without_history, _short, _without_output)[2 * bool(refused) : 3 + (refused > 1)]:
         status = msgspec.structs.replace(status, steps=tuple(map(cut, status.steps)))
-        if not refused and size(status) <= room:
+        if not refused and json_size(status) <= room:
             break
     return status
 

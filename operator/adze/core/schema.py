@@ -28,6 +28,11 @@ def nested_deeper(value: Any, levels: int) -> bool:
     return True
 
 
+def json_size(value: Any) -> int:
+    """Bytes of a value as JSON."""
+    return len(msgspec.json.encode(value))
+
+
 def nul(value: Any) -> str | None:
     """Where a JSON value has a text, or a name, with a NUL character; None if nowhere. CEL would cut it there."""
     if b"\\u0000" not in msgspec.json.encode(value):
