@@ -1,24 +1,26 @@
-"""One run with a forEach over many items on a real control plane with a simulated node, and a chain beside it.
+"""One run with a forEach over many items on a real control plane with a simulated node, and chains beside it.
 
     python -m tests.bench.wide [--items N] [--parallel N] [--seconds S]
 
-Tells the operator's CPU, memory and API writes per item, the largest status, and how fast the chain's steps follow
-each other meanwhile. All other nodes are cordoned while it runs: not for a cluster in use.
+Tells the operator's CPU, memory and API writes per item, the largest status, and how fast the chains' steps
+follow each other meanwhile. All other nodes are cordoned while it runs: not for a cluster in use.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import re
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from adze.core import names
 from adze.core.model import API_VERSION, Run, WorkflowSpec
 from adze.core.pods import Pod
 from adze.shell.cluster import Cluster, resource
@@ -32,6 +34,7 @@ from .table import quantile
 
 CHAIN = 60
 TIMEOUT = 3600.0
+_CHAINED = re.compile(r"chain-(\d+)-s(\d+)-1-")
 
 
 def _step(name: str, **fields: Any) -> dict[str, Any]:
@@ -45,21 +48,30 @@ def _run(name: str, steps: list[dict[str, Any]], **spec: Any) -> dict[str, Any]:
 
 
 class Neighbour:
-    """A chain of steps that runs beside: from the end of one to the next one's Pod."""
+    """Chains of steps that run beside, one after the other: from the end of a step to the next one's Pod."""
 
     def __init__(self) -> None:
-        self.ends: dict[str, float] = {}
+        self._ends: dict[tuple[int, int], float] = {}
+
+    async def run(self, cluster: Cluster, path: str) -> None:
+        """A chain, and another, until cancelled."""
+        steps = [_step(f"s{n}", parents=[f"s{n - 1}"] if n else []) for n in range(CHAIN)]
+        for chain in itertools.count():
+            await cluster.call("POST", path, _run(f"chain-{chain}", steps))
+            run = await _seen(cluster, f"{path}/chain-{chain}")
+            while not run.status.phase.final:
+                await asyncio.sleep(1)
+                run = await _seen(cluster, f"{path}/chain-{chain}")
 
     def ended(self, pod: Pod) -> None:
         """A Pod of any run has ended."""
-        if names.ITEM not in pod.metadata.labels:
-            self.ends[pod.metadata.labels[names.STEP]] = time.monotonic()
+        if found := _CHAINED.match(pod.name):
+            self._ends[int(found[1]), int(found[2])] = time.monotonic()
 
     def reactions(self, created: dict[str, float]) -> list[float]:
         """Milliseconds, ascending."""
-        starts = {f"s{found[1]}": at for name, at in created.items() if (found := re.match(r"chain-s(\d+)-1-", name))}
-        gaps = [starts[f"s{n}"] - self.ends[f"s{n - 1}"] for n in range(1, CHAIN) if f"s{n}" in starts]
-        return sorted(1000 * gap for gap in gaps)
+        starts = {(int(found[1]), int(found[2])): at for name, at in created.items() if (found := _CHAINED.match(name))}
+        return sorted(1000 * (at - self._ends[chain, n - 1]) for (chain, n), at in starts.items() if n)
 
 
 def writes(metrics: str) -> Counter[str]:
@@ -73,8 +85,8 @@ def writes(metrics: str) -> Counter[str]:
 
 @dataclass
 class Figures:
-    """What a wide run cost the operator and its neighbour. `cpu` and `writes` are per item, times in ms, sizes in KiB
-    (`status`) and MiB (`rss`)."""
+    """What a wide run cost the operator and its neighbour. `cpu` and `writes` are per item or step beside, times in
+    ms, sizes in KiB (`status`) and MiB (`rss`)."""
 
     items: int
     phase: str
@@ -107,23 +119,23 @@ async def measure(
         path = resource(API_VERSION, namespace, "workflowruns")
         pages = [f"page/{index}" for index in range(items)]
         each = _step("fetch", forEach="input.pages", args=["${item}"], maxParallel=parallel)
-        chain = [_step(f"s{n}", parents=[f"s{n - 1}"] if n else []) for n in range(CHAIN)]
         before, cpu, start = writes(await operator.metrics()), operator.cpu(), time.monotonic()
         await cluster.call("POST", path, _run("wide", [each], input={"pages": pages}))
         await asyncio.sleep(2)
-        await cluster.call("POST", path, _run("chain", chain))
-        run, largest, rss = await _followed(cluster, f"{path}/wide", operator, start)
+        async with _beside(neighbour.run(cluster, path)):
+            run, largest, rss = await _followed(cluster, f"{path}/wide", operator, start)
         seconds = time.monotonic() - start
         await asyncio.sleep(3)
         spent, calls = operator.cpu() - cpu, writes(await operator.metrics()) - before
         changing = sum(count for method, count in calls.items() if method != "GET")
         gaps = neighbour.reactions(node.created) or [0.0]
+        pods = items + len(gaps)
         return Figures(
             items=items,
             phase=run.status.phase.value,
             seconds=seconds,
-            cpu=1000 * spent / items,
-            writes=changing / items,
+            cpu=1000 * spent / pods,
+            writes=changing / pods,
             rss=rss,
             status=largest / 1024,
             steps=len(gaps),
@@ -134,13 +146,29 @@ async def measure(
         await node.stop()
 
 
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Something endless meanwhile; what ends it early is raised."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+        if task.done():
+            task.result()
+    finally:
+        task.cancel()
+
+
+async def _seen(cluster: Cluster, path: str) -> Run:
+    return msgspec.json.decode(await cluster.call("GET", path), type=Run)
+
+
 async def _followed(cluster: Cluster, path: str, operator: Operator, start: float) -> tuple[Run, int, float]:
     """The run once it has ended, with the bytes of its largest status and the operator's memory at most."""
     largest, rss, told = 0, 0.0, 0.0
     while True:
         await asyncio.sleep(2)
         operator.check()
-        run = msgspec.json.decode(await cluster.call("GET", path), type=Run)
+        run = await _seen(cluster, path)
         largest = max(largest, len(msgspec.json.encode(run.status)))
         rss = max(rss, operator.rss()[0])
         if run.status.phase.final:
