@@ -202,6 +202,26 @@ def test_a_description_says_what_started_the_run(trigger: dict[str, str], line: 
     assert f"Trigger:    {line}" in unstyled(describe.run_lines(shown, drive.now))
 
 
+def test_a_description_shows_outputs_or_where_they_are() -> None:
+    rows = describe.outputs(
+        [
+            {"name": "small", "output": {"m": 2}},
+            {"name": "long", "output": {"m": "x" * 200}},
+            {"name": "none"},
+            {"name": "large", "outputPage": {"name": "run-large-1", "bytes": 70000}},
+            {"name": "each", "items": {"total": 2, "outputs": {"0": {"n": 1}}}},
+            {"name": "many", "items": {"total": 9, "pages": ["p-0", "p-1"], "paged": 900}},
+        ]
+    )
+    assert [tuple(cell.text for cell in row) for row in rows] == [
+        ("small", '{"m": 2}'),
+        ("long", '{"m": "' + "x" * 152 + "…"),
+        ("large", "70000 bytes in ConfigMap run-large-1"),
+        ("each", '{"0": {"n": 1}}'),
+        ("many", "900 bytes of its items in 2 ConfigMaps from p-0 on"),
+    ]
+
+
 def test_words_of_others_do_not_rule_the_terminal() -> None:
     drive = Drive(workflow(step("a"))).until_quiet().fail("a", message="\x1b[2Jboo\x07\nnext\x9b1m")
     lines = [*shown(drive), *unstyled(describe.run_lines(plain(drive), drive.now))]

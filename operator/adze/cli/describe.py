@@ -15,6 +15,8 @@ from adze.cli.table import Cell, aligned, clean, header, rows_of
 
 NEWEST = 10
 """How many Events, or runs of a workflow, are shown."""
+SHOWN = 160
+"""Characters of a step's output that are shown."""
 
 
 @click.command()
@@ -24,8 +26,8 @@ NEWEST = 10
 def describe(cluster: Cluster, kind_: str, name: str) -> None:
     """Show a run step by step, or a workflow.
 
-    Of a run: its steps with their attempts, how long they took and why they wait, and its last Events. Of a workflow:
-    its input, its steps and its latest runs.
+    Of a run: its steps with their attempts, how long they took and why they wait, what they have handed over, and its
+    last Events. Of a workflow: its input, its steps and its latest runs.
 
     \b
     adze describe run order-1001
@@ -66,6 +68,23 @@ def run_lines(run: Object, now: datetime) -> Iterator[str]:
     )
     yield ""
     yield from aligned(tree.rows(run, now))
+    if rows := [*outputs(status.get("steps", ()))]:
+        yield ""
+        yield from aligned([header("STEP", "OUTPUT"), *rows])
+
+
+def outputs(steps: Iterable[Object]) -> Iterator[tuple[Cell, ...]]:
+    """A row for each step that has handed something over: the output's beginning, or where it is if it's large."""
+    for step in steps:
+        items, page = step.get("items") or {}, step.get("outputPage")
+        if page:
+            text = f"{page['bytes']} bytes in ConfigMap {page['name']}"
+        elif pages := items.get("pages"):
+            text = f"{items['paged']} bytes of its items in {len(pages)} ConfigMaps from {pages[0]} on"
+        else:
+            text = _json(items.get("outputs") or step.get("output"))
+        if text:
+            yield Cell(step["name"]), Cell(text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…")
 
 
 def _trigger(trigger: Object) -> str | None:
