@@ -12,6 +12,7 @@ from typing import Any
 import kopf
 import msgspec
 import structlog
+import uvloop
 from aiohttp.web import AppRunner
 
 from adze import __version__
@@ -288,7 +289,7 @@ def run() -> None:
     # The API server takes JSON nested up to 10,000 levels; one such object must not break the decoding of a whole list.
     sys.setrecursionlimit(25_000)
     operator = Operator(settings)
-    asyncio.run(
+    uvloop.run(
         kopf.operator(
             registry=registry(operator),
             settings=kopf.OperatorSettings(),
