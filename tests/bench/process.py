@@ -20,13 +20,15 @@ _LIBC = ctypes.CDLL(None)
 class Operator(OperatorProcess):
     """An operator whose CPU and memory are read."""
 
-    def __init__(self, kubeconfig: Path, namespace: str) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, **settings: str) -> None:
+        """`settings` are further environment variables."""
         super().__init__(
             kubeconfig,
             namespace,
             start_timeout=START_TIMEOUT,
             end_with_us=signal.SIGTERM,
             ADZE_LOG_FORMAT="json",
+            **settings,
         )
         self._clock = _cpu_clock(self.pid)
 

@@ -19,6 +19,8 @@ from adze.shell.watch import Watch
 
 NODE = "adze-simulated"
 HEARTBEAT = 10.0
+WRITERS = 4
+"""Statuses written at a time, as by KWOK (podPlayStageParallelism). A kubelet writes one after the other."""
 _NODES = resource("v1", None, "nodes")
 
 
@@ -27,17 +29,17 @@ def _now() -> str:
 
 
 class SimulatedNode:
-    """Takes the Pods of one namespace while all other nodes are cordoned. `ended` is told of each end."""
+    """Takes the Pods of some namespaces while all other nodes are cordoned."""
 
-    def __init__(self, cluster: Cluster, namespace: str, seconds: float, ended: Callable[[Pod], None]) -> None:
+    def __init__(self, cluster: Cluster, seconds: float) -> None:
+        """`seconds` is how long a Pod runs."""
         self._cluster = cluster
-        self._namespace = namespace
         self._seconds = seconds
-        self._ended = ended
         self._begun: set[str] = set()
+        self._turn = asyncio.Semaphore(WRITERS)
         self._tasks: set[asyncio.Task[None]] = set()
         self._cordoned: list[str] = []
-        self.created: dict[str, float] = {}
+        self._served: list[str] = []
 
     async def start(self) -> None:
         """Join the cluster and cordon the others."""
@@ -46,16 +48,35 @@ class SimulatedNode:
         for node in await self._others():
             await self._cluster.call("PATCH", f"{_NODES}/{node}", {"spec": {"unschedulable": True}}, MERGE)
             self._cordoned.append(node)
-        pods = resource("v1", self._namespace, "pods")
-        watch = Watch(self._cluster, pods, names.RUN_UID, Pod, _identity, self._seen)
-        for work in (watch.run(), self._beat_on()):
-            self._spawn(work)
+        self._spawn(self._beat_on())
+
+    async def serve(self, namespace: str, ended: Callable[[Pod], None]) -> dict[str, float]:
+        """Take the Pods of a namespace. `ended` is told of each end. What is answered fills with when each was first
+        seen, by name, in seconds of the monotonic clock."""
+        created: dict[str, float] = {}
+        self._served.append(namespace)
+
+        def seen(old: Pod | None, new: Pod | None) -> None:
+            pod = new or old
+            assert pod is not None
+            created.setdefault(pod.name, time.monotonic())
+            if new and new.spec.node_name == NODE and not new.ended and new.metadata.uid not in self._begun:
+                self._begun.add(new.metadata.uid)
+                self._spawn(self._live(new, ended))
+
+        watch = Watch(self._cluster, resource("v1", namespace, "pods"), names.RUN_UID, Pod, _identity, seen)
+        self._spawn(watch.run())
         await watch.synced.wait()
+        return created
 
     async def stop(self) -> None:
         """Leave the cluster as it was."""
         for task in self._tasks:
             task.cancel()
+        for namespace in self._served:
+            # Nobody would ever report that these have ended.
+            alive = {"fieldSelector": f"spec.nodeName={NODE},status.phase!=Succeeded"}
+            await self._cluster.call("DELETE", resource("v1", namespace, "pods"), {"gracePeriodSeconds": 0}, **alive)
         for node in self._cordoned:
             await self._cluster.call("PATCH", f"{_NODES}/{node}", {"spec": {"unschedulable": None}}, MERGE)
         await self._cluster.call("DELETE", f"{_NODES}/{NODE}")
@@ -80,16 +101,8 @@ class SimulatedNode:
         body = {"status": {"capacity": size, "allocatable": size, "conditions": [ready]}}
         await self._cluster.call("PATCH", f"{_NODES}/{NODE}/status", body, MERGE)
 
-    def _seen(self, old: Pod | None, new: Pod | None) -> None:
-        pod = new or old
-        assert pod is not None
-        self.created.setdefault(pod.name, time.monotonic())
-        if new and new.spec.node_name == NODE and not new.ended and new.metadata.uid not in self._begun:
-            self._begun.add(new.metadata.uid)
-            self._spawn(self._live(new))
-
-    async def _live(self, pod: Pod) -> None:
-        path = resource("v1", self._namespace, "pods", pod.name)
+    async def _live(self, pod: Pod, told: Callable[[Pod], None]) -> None:
+        path = resource("v1", pod.metadata.namespace, "pods", pod.name)
         started = _now()
         await asyncio.sleep(self._seconds)
         ended = {"exitCode": 0, "reason": "Completed", "startedAt": started, "finishedAt": _now()}
@@ -98,14 +111,15 @@ class SimulatedNode:
         status = {"phase": "Succeeded", "containerStatuses": [{**container, "state": {"terminated": ended}}]}
         while True:
             try:
-                # Strategic, as a kubelet's: a merge patch would cost the API server half as much again.
-                await self._cluster.call("PATCH", f"{path}/status", {"status": status}, STRATEGIC)
+                async with self._turn:
+                    # Strategic, as a kubelet's: a merge patch would cost the API server half as much again.
+                    await self._cluster.call("PATCH", f"{path}/status", {"status": status}, STRATEGIC)
                 break
             except ApiError as error:
                 if error.code == 404:
                     break
                 await asyncio.sleep(1)
-        self._ended(pod)
+        told(pod)
 
 
 def _identity(pod: Pod) -> tuple[str, str]:

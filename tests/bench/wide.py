@@ -111,39 +111,47 @@ class Figures:
 async def measure(
     cluster: Cluster, namespace: str, operator: Operator, items: int = 1000, parallel: int = 100, pod_seconds: float = 1
 ) -> Figures:
-    """Both runs, from their creation to their end."""
-    neighbour = Neighbour()
-    node = SimulatedNode(cluster, namespace, pod_seconds, neighbour.ended)
+    """Both runs, from their creation to their end, on a node of their own."""
+    node = SimulatedNode(cluster, pod_seconds)
     await node.start()
     try:
-        path = resource(API_VERSION, namespace, "workflowruns")
-        pages = [f"page/{index}" for index in range(items)]
-        each = _step("fetch", forEach="input.pages", args=["${item}"], maxParallel=parallel)
-        before, cpu, start = writes(await operator.metrics()), operator.cpu(), time.monotonic()
-        await cluster.call("POST", path, _run("wide", [each], input={"pages": pages}))
-        await asyncio.sleep(2)
-        async with _beside(neighbour.run(cluster, path)):
-            run, largest, rss = await _followed(cluster, f"{path}/wide", operator, start)
-        seconds = time.monotonic() - start
-        await asyncio.sleep(3)
-        spent, calls = operator.cpu() - cpu, writes(await operator.metrics()) - before
-        changing = sum(count for method, count in calls.items() if method != "GET")
-        gaps = neighbour.reactions(node.created) or [0.0]
-        pods = items + len(gaps)
-        return Figures(
-            items=items,
-            phase=run.status.phase.value,
-            seconds=seconds,
-            cpu=1000 * spent / pods,
-            writes=changing / pods,
-            rss=rss,
-            status=largest / 1024,
-            steps=len(gaps),
-            p50=quantile(gaps, 0.5),
-            p99=quantile(gaps, 0.99),
-        )
+        return await follow(cluster, namespace, operator, node, items, parallel)
     finally:
         await node.stop()
+
+
+async def follow(
+    cluster: Cluster, namespace: str, operator: Operator, node: SimulatedNode, items: int, parallel: int
+) -> Figures:
+    """Both runs, from their creation to their end, on a node that has joined."""
+    neighbour = Neighbour()
+    created = await node.serve(namespace, neighbour.ended)
+    path = resource(API_VERSION, namespace, "workflowruns")
+    pages = [f"page/{index}" for index in range(items)]
+    each = _step("fetch", forEach="input.pages", args=["${item}"], maxParallel=parallel)
+    before, cpu, start = writes(await operator.metrics()), operator.cpu(), time.monotonic()
+    await cluster.call("POST", path, _run("wide", [each], input={"pages": pages}))
+    await asyncio.sleep(2)
+    async with _beside(neighbour.run(cluster, path)):
+        run, largest, rss = await _followed(cluster, f"{path}/wide", operator, start)
+    seconds = time.monotonic() - start
+    await asyncio.sleep(3)
+    spent, calls = operator.cpu() - cpu, writes(await operator.metrics()) - before
+    changing = sum(count for method, count in calls.items() if method != "GET")
+    gaps = neighbour.reactions(created) or [0.0]
+    pods = items + len(gaps)
+    return Figures(
+        items=items,
+        phase=run.status.phase.value,
+        seconds=seconds,
+        cpu=1000 * spent / pods,
+        writes=changing / pods,
+        rss=rss,
+        status=largest / 1024,
+        steps=len(gaps),
+        p50=quantile(gaps, 0.5),
+        p99=quantile(gaps, 0.99),
+    )
 
 
 @asynccontextmanager

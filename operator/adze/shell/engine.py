@@ -27,7 +27,7 @@ from adze.shell.workers import Workers
 
 QUEUES = "queues/"
 """What stands before a namespace's name where a worker's key is no run's UID: its queues have one worker."""
-AT_A_TIME = 8
+AT_A_TIME = 4
 """Calls of one run in flight: a wide run leaves room for the others."""
 
 
