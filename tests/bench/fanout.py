@@ -22,7 +22,7 @@ from adze.core.calls import Failure, Problem
 from adze.core.model import Metadata, Run, RunSpec, RunStatus, Step, WorkflowSpec
 from adze.core.pods import ContainerState, ContainerStatus, Pod, PodSpec, PodStatus, Running, Terminated
 from adze.core.policy import Policy
-from adze.shell.driver import difference
+from adze.shell.driver import swap
 from adze.shell.engine import Engine
 from adze.shell.outside import utcnow
 
@@ -67,7 +67,7 @@ class Memory:
     def _write(self, call: calls.WriteStatus) -> Run | Problem:
         if call.run.metadata.resource_version != self.run.metadata.resource_version:
             return Problem(Failure.CONFLICT)
-        patch = msgspec.json.encode(difference(self.run.status, call.status))
+        patch = msgspec.json.encode(swap(self.run.status, call.status))
         self.largest = max(self.largest, len(msgspec.json.encode(call.status)))
         metadata = replace(self.run.metadata, resource_version=str(self.version))
         status = msgspec.json.decode(msgspec.json.encode(call.status), type=RunStatus)

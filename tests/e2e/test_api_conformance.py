@@ -18,7 +18,7 @@ from adze.core.calls import ReadPod
 from adze.core.model import API_VERSION, Run, RunSpec, RunStatus
 from adze.core.pods import Pod
 from adze.shell.cluster import MERGE, ApiError, Cluster, Status, resource, selector
-from adze.shell.driver import Driver, difference
+from adze.shell.driver import Driver
 from tests.bench.client import connect
 from tests.e2e.kube import Kube
 from tests.installation import NAMESPACE, RELEASE, Installation, scale
@@ -74,7 +74,7 @@ class Real:
 
     async def write_blindly(self, before: Run, status: RunStatus) -> Run:
         path = self.path("workflowruns", before.metadata.name, "status")
-        body = {"status": difference(before.status, status)}
+        body = {"status": msgspec.to_builtins(status)}
         return msgspec.json.decode(await self.cluster.call("PATCH", path, body, MERGE), type=Run)
 
     async def _create(self, pod: dict[str, Any], **params: str) -> Pod:

@@ -5,12 +5,14 @@ case speaks to a `Backend`: the protocol's calls through the driver of each side
 """
 
 from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
 from typing import Any
 
 import msgspec
 
-from adze.core.calls import DeletePod, DeleteRun, Failure, ListPods, OpenGate, ReadPod, ReadRun, Release, WriteStatus
-from adze.core.model import Phase, Run, RunStatus
+from adze.core.calls import DeletePod, DeleteRun, Failure, ListPods, OpenGate, ReadPod, Release, WriteStatus
+from adze.core.hands import quorum_read
+from adze.core.model import Phase, Run, RunStatus, StepStatus
 from adze.core.pods import Pod
 from tests.sim.backend import HOLD, Backend, attempt_pod, fails, number, same
 
@@ -25,7 +27,7 @@ async def _pod(k: Backend, run: Run, name: str) -> Pod:
 
 
 async def _read(k: Backend, run: Run) -> Any:
-    return await k.do(ReadRun(run.metadata.namespace, run.metadata.name, run.metadata.uid))
+    return await k.do(quorum_read(run))
 
 
 async def _read_pod(k: Backend, pod: Pod) -> Any:
@@ -103,6 +105,27 @@ async def a_status_is_swapped_on_its_version(k: Backend) -> None:
     assert number(first) > number(run)
     fails(await k.do(WriteStatus(run, RunStatus(phase=Phase.RUNNING, message="second"))), Failure.CONFLICT)
     same(await _read(k, run), first)
+
+
+async def what_is_written_is_what_is_read(k: Backend) -> None:
+    run = await k.run("r")
+    output = {"none": None, "deep": {"none": None, "list": [None, {"none": None}]}, "number": 1.5, "empty": {}}
+    steps = (StepStatus(name="a", phase=Phase.SUCCEEDED, output=output, reason="Cached"), StepStatus(name="b"))
+    first = await k.do(WriteStatus(run, RunStatus(phase=Phase.RUNNING, message="going", steps=steps)))
+    same(await _read(k, run), first)
+    second = await k.do(WriteStatus(first, RunStatus(phase=Phase.SUCCEEDED, output=output, steps=steps)))
+    same(await _read(k, run), second)
+    same((second.status.message, second.status.output), (None, output))
+
+
+async def a_known_run_is_read_again(k: Backend) -> None:
+    run = await k.run("r")
+    same(await k.do(quorum_read(run, run)), run)
+    await k.change(run, suspend=True)
+    same((await k.do(quorum_read(run, run))).spec.suspend, True)
+    await k.delete_run(run)
+    fails(await k.do(quorum_read(run, run)), Failure.NOT_FOUND)
+    assert (await k.run("r")).metadata.uid == (await k.do(quorum_read(run, run))).metadata.uid != run.metadata.uid
 
 
 async def a_status_of_another_run_under_the_name_is_not_written(k: Backend) -> None:
@@ -359,36 +382,6 @@ async def a_watch_tells_each_change_of_a_pod_once_and_in_order(k: Backend) -> No
     same(versions, sorted(set(versions)))
 
 
-CASES: tuple[Case, ...] = (
-    a_name_is_given_once,
-    a_pod_of_somebody_else_keeps_its_name,
-    a_name_is_free_once_its_pod_is_gone,
-    an_exhausted_quota_refuses_for_now,
-    a_policy_refuses_for_good,
-    a_quota_is_asked_before_the_name,
-    a_policy_is_asked_before_the_name,
-    a_status_is_swapped_on_its_version,
-    a_status_of_another_run_under_the_name_is_not_written,
-    a_status_of_no_run_is_not_written,
-    the_same_status_makes_no_version,
-    spec_and_status_are_written_apart,
-    without_a_version_the_last_writer_wins_field_by_field,
-    a_gate_is_opened_on_its_version,
-    a_gate_of_another_pod_under_the_name_stays,
-    no_gate_without_a_pod,
-    a_finalizer_goes_whatever_the_version,
-    a_finalizer_of_another_pod_under_the_name_stays,
-    nothing_is_released_or_deleted_twice,
-    a_finalizer_holds_a_deleted_pod,
-    a_pod_on_a_node_goes_when_its_containers_have_ended,
-    a_pod_without_finalizer_waits_for_its_kubelet_too,
-    force_takes_a_pod_that_no_finalizer_holds,
-    a_run_is_deleted_on_uid_and_version,
-    a_run_on_its_way_out_can_still_be_written,
-    pods_follow_their_run,
-    orphans_have_no_owner_and_stay,
-    a_list_shows_the_pods_of_one_run,
-    versions_grow_across_kinds,
-    a_watch_tells_each_change_of_a_run_once_and_in_order,
-    a_watch_tells_each_change_of_a_pod_once_and_in_order,
+CASES: tuple[Case, ...] = tuple(
+    case for name, case in [*globals().items()] if iscoroutinefunction(case) and not name.startswith("_")
 )

@@ -1,6 +1,6 @@
 """What a pass asks of the API server, and how it tells failures apart. The shell does these over HTTP."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -14,12 +14,14 @@ from adze.core.slots import Slot
 class ReadRun:
     """Quorum GET of a run: Run, or Problem(NOT_FOUND). Another UID in the answer means that `uid` is gone.
 
-    An empty `uid` asks for whatever run has the name.
+    An empty `uid` asks for whatever run has the name. `known` is a sight of the run: while it has that version, it is
+    the answer, and little has to be read.
     """
 
     namespace: str
     name: str
     uid: str
+    known: Run | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,9 @@ REFUSED_AGAIN = (timedelta(seconds=5), timedelta(minutes=1))
 """First and longest pause before a create that a quota refused is tried again."""
 
 
-def quorum_read(run: Run) -> ReadRun:
+def quorum_read(run: Run, known: Run | None = None) -> ReadRun:
     """The quorum GET of a run."""
-    return ReadRun(run.metadata.namespace, run.metadata.name, run.metadata.uid)
+    return ReadRun(run.metadata.namespace, run.metadata.name, run.metadata.uid, known)
 
 
 def unsettled(answers: Sequence[Any]) -> bool:
@@ -204,7 +204,7 @@ class Hands:
         if not pods:
             return  # Their slots are being taken again: then there is another look.
         asked = {slot.metadata.name: slot for pod in pods for slot in slots[pod.name] or ()}
-        run, *read = yield [quorum_read(self.run), *(ReadSlot(slot) for slot in asked.values())]
+        run, *read = yield [quorum_read(self.run, self.run), *(ReadSlot(slot) for slot in asked.values())]
         held = {slot.metadata.name for slot in read if isinstance(slot, Slot) and _stands(asked, slot)}
         if isinstance(run, Problem):
             self.again = True

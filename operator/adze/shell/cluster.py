@@ -21,6 +21,10 @@ from adze.shell.throttle import Throttle
 
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+JSON = "application/json"
+METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+"""Asks for an answer that holds nothing of an object but its metadata."""
 
 TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 SILENCE = 75
@@ -129,10 +133,10 @@ class Cluster:
         await self._watching.close()
 
     async def call(
-        self, method: str, path: str, body: Any = None, kind: str = "application/json", **params: str
+        self, method: str, path: str, body: Any = None, kind: str = JSON, accept: str = JSON, **params: str
     ) -> bytes:
         """One call; the answer's body. ApiError tells what went wrong."""
-        headers = {**self._credentials.headers(), "Accept": "application/json"}
+        headers = {**self._credentials.headers(), "Accept": accept}
         data = None
         if body is not None:
             data = msgspec.json.encode(body)
@@ -155,7 +159,7 @@ class Cluster:
 
     async def watch(self, path: str, **params: str) -> AsyncIterator[bytes]:
         """The lines of a watch until the server ends it. ApiError if it can't be opened or falls silent."""
-        headers = {**self._credentials.headers(), "Accept": "application/json"}
+        headers = {**self._credentials.headers(), "Accept": JSON}
         params |= {"watch": "true", "allowWatchBookmarks": "true"}
         await self._throttle.wait()
         try:

@@ -1,7 +1,7 @@
 """From the protocol's calls to HTTP, and from the API server's answers to what the protocol tells apart."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,10 +12,10 @@ import structlog
 from adze.core import calls, names, outputs
 from adze.core.calls import Failure, Problem
 from adze.core.carrier import Carrier
-from adze.core.model import API_VERSION, LEASE_API_VERSION, Entry, Event, Lease, Run, Workflow
+from adze.core.model import API_VERSION, LEASE_API_VERSION, Entry, Event, Lease, Metadata, Run, Workflow
 from adze.core.slots import Slot
 from adze.shell import carriers
-from adze.shell.cluster import MERGE, ApiError, Cluster, resource, selector
+from adze.shell.cluster import JSON, JSON_PATCH, MERGE, METADATA, ApiError, Cluster, resource, selector
 from adze.shell.event_lists import EventLists
 
 log = structlog.get_logger()
@@ -32,6 +32,13 @@ class _SlotList(msgspec.Struct):
 
 _slot = msgspec.json.Decoder(Slot).decode
 _slots = msgspec.json.Decoder(_SlotList).decode
+
+
+class _Bare(msgspec.Struct):
+    metadata: Metadata
+
+
+_bare = msgspec.json.Decoder(_Bare).decode
 
 
 class _ConfigMap(msgspec.Struct):
@@ -95,20 +102,30 @@ class Driver:
             return problem(error)
 
     async def _read_run(self, call: calls.ReadRun) -> Run:
-        return _run(await self._cluster.call("GET", resource(API_VERSION, call.namespace, "workflowruns", call.name)))
+        path = resource(API_VERSION, call.namespace, "workflowruns", call.name)
+        if call.known:
+            found = _bare(await self._cluster.call("GET", path, accept=METADATA)).metadata
+            if _same(found, call.known.metadata):
+                return call.known
+        return _run(await self._cluster.call("GET", path))
 
     async def _read_workflow(self, call: calls.ReadWorkflow) -> Workflow:
         path = resource(API_VERSION, call.namespace, "workflows", call.name)
         return _workflow(await self._cluster.call("GET", path))
 
     async def _write_status(self, call: calls.WriteStatus) -> Run:
-        return _run(await self._patch_status("workflowruns", call.run, call.status))
+        # The spec has not changed, or the version would have, and the status is what was written: a large run isn't
+        # sent back with each write.
+        answer = await self._patch_status("workflowruns", call.run, call.status, METADATA)
+        return msgspec.structs.replace(call.run, metadata=_bare(answer).metadata, status=call.status)
 
-    async def _patch_status(self, plural: str, known: Run | Workflow, status: msgspec.Struct) -> bytes:
-        """A merge patch of the fields that differ; with the resourceVersion in it, it is a compare-and-swap."""
+    async def _patch_status(
+        self, plural: str, known: Run | Workflow, status: msgspec.Struct, accept: str = JSON
+    ) -> bytes:
+        """The fields that differ; with the resourceVersion in it, it is a compare-and-swap."""
         path = resource(API_VERSION, known.metadata.namespace, plural, known.metadata.name, "status")
-        body = {"metadata": _seen(known), "status": difference(known.status, status)}
-        return await self._cluster.call("PATCH", path, body, MERGE)
+        patch = [*_replaced("/metadata", _seen(known)), *swap(known.status, status)]
+        return await self._cluster.call("PATCH", path, patch, JSON_PATCH, accept)
 
     async def _list_pods(self, call: calls.ListPods) -> dict[str, Carrier]:
         metadata = call.run.metadata
@@ -273,16 +290,29 @@ def _seen(item: Run | Workflow | Slot | Lease) -> dict[str, Any]:
     return {"resourceVersion": item.metadata.resource_version, "uid": item.metadata.uid}
 
 
+def _same(one: Metadata, other: Metadata) -> bool:
+    return (one.uid, one.resource_version) == (other.uid, other.resource_version)
+
+
 def _lease_path(slot: Slot) -> str:
     return resource(LEASE_API_VERSION, slot.metadata.namespace, "leases", slot.metadata.name)
 
 
-def difference(before: msgspec.Struct, after: msgspec.Struct) -> dict[str, Any]:
-    """The fields that a merge patch must carry; a field that went away is null."""
+def _replaced(where: str, fields: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    # RFC 6902: `add` replaces what is there.
+    return ({"op": "add", "path": f"{where}/{field}", "value": value} for field, value in fields.items())
+
+
+def swap(before: msgspec.Struct, after: msgspec.Struct) -> list[dict[str, Any]]:
+    """The JSON patch from a status to the next. A merge patch would lose each null in somebody's output."""
     old: dict[str, Any] = msgspec.to_builtins(before)
     new: dict[str, Any] = msgspec.to_builtins(after)
+    if not old:
+        return [{"op": "add", "path": "/status", "value": new}]
+    # The API server drops a field of ours that is null; to `remove` one that isn't there would be refused.
     gone = {field: None for field in old if field not in new}
-    return gone | {field: value for field, value in new.items() if field not in old or old[field] != value}
+    changed = {field: value for field, value in new.items() if field not in old or old[field] != value}
+    return [*_replaced("/status", gone | changed)]
 
 
 def problem(error: ApiError) -> Problem:
