@@ -64,11 +64,19 @@ class Adze:
     def going(self, *words: str) -> "Iterator[subprocess.Popen[str]]":
         """Run it beside the test."""
         process = subprocess.Popen(
-            self.words(*words), env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self.words(*words),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell starts what it has in the background with SIGINT ignored, and children inherit that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         with process:
-            yield process
-            process.kill()
+            try:
+                yield process
+            finally:
+                process.kill()
 
 
 @pytest.fixture
