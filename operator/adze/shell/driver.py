@@ -104,8 +104,8 @@ class Driver:
     async def _read_run(self, call: calls.ReadRun) -> Run:
         path = resource(API_VERSION, call.namespace, "workflowruns", call.name)
         if call.known:
-            found = _bare(await self._cluster.call("GET", path, accept=METADATA)).metadata
-            if _same(found, call.known.metadata):
+            found = _bare(await self._cluster.call("GET", path, accept=METADATA))
+            if _seen(found) == _seen(call.known):
                 return call.known
         return _run(await self._cluster.call("GET", path))
 
@@ -285,13 +285,9 @@ def kubernetes_event(kind: str, metadata: Any, notice: Any, instance: str) -> di
     }
 
 
-def _seen(item: Run | Workflow | Slot | Lease) -> dict[str, Any]:
+def _seen(item: Run | Workflow | Slot | Lease | _Bare) -> dict[str, Any]:
     """What makes a call hold only for the object as it was seen: metadata of a write, preconditions of a delete."""
     return {"resourceVersion": item.metadata.resource_version, "uid": item.metadata.uid}
-
-
-def _same(one: Metadata, other: Metadata) -> bool:
-    return (one.uid, one.resource_version) == (other.uid, other.resource_version)
 
 
 def _lease_path(slot: Slot) -> str:
