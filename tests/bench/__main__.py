@@ -84,16 +84,15 @@ async def _bench(options: argparse.Namespace) -> None:
         say("this cluster's audit log can't be read: no API writes, and reactions by the watch's clock")
     report = Report()
     try:
-        async with client.place(chosen.kubeconfig) as (cluster, namespace):
-            await _with_operator(cluster, chosen.kubeconfig, namespace, Log(log, namespace), options, report)
+        async with client.place(chosen.kubeconfig) as place:
+            await _with_operator(place, Log(log, place.namespace), options, report)
     finally:
         if report.notes:
             _show(report, options.json)
 
 
-async def _with_operator(
-    cluster: Cluster, kubeconfig: Path, namespace: str, log: Log, options: argparse.Namespace, report: Report
-) -> None:
+async def _with_operator(place: client.Place, log: Log, options: argparse.Namespace, report: Report) -> None:
+    cluster, namespace, kubeconfig = place
     operator = Operator(kubeconfig, namespace)
     observer = Observer(cluster, namespace)
     try:

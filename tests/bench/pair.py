@@ -15,8 +15,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from statistics import mean
 
-from tests.cluster import provider
-
 from . import client, wide
 from .process import Operator
 from .simulated import SimulatedNode
@@ -26,28 +24,29 @@ async def measure(kubeconfig: Path, trees: list[Path], items: int, parallel: int
     """One round: the figures of each tree."""
     async with AsyncExitStack() as stack:
         places = [await stack.enter_async_context(client.place(kubeconfig)) for _ in trees]
-        node = SimulatedNode(places[0][0], 1.0)
+        node = SimulatedNode(places[0].cluster, 1.0)
         await node.start()
         stack.push_async_callback(node.stop)
         operators = []
-        for tree, (_, namespace) in zip(trees, places, strict=True):
-            operators.append(Operator(kubeconfig, namespace, PYTHONPATH=str(tree.resolve() / "operator")))
+        for tree, place in zip(trees, places, strict=True):
+            settings = {"PYTHONPATH": str(tree.resolve() / "operator")}
+            operators.append(Operator(place.kubeconfig, place.namespace, **settings))
             stack.callback(operators[-1].stop)
         for operator in operators:
             await operator.ready()
         pairs = zip(places, operators, strict=True)
-        return await asyncio.gather(*(wide.follow(*place, one, node, items, parallel) for place, one in pairs))
+        return await asyncio.gather(
+            *(wide.follow(place.cluster, place.namespace, one, node, items, parallel) for place, one in pairs)
+        )
 
 
 async def run(options: argparse.Namespace) -> None:
     """All rounds, and what each tree costs beside the first."""
-    chosen = provider.choose()
-    if not chosen.is_ready():
-        raise client.Refused("no cluster is Ready: python -m tests.cluster up")
+    kubeconfig = client.ready()
     names, trees = zip(*(tree.split("=", 1) for tree in options.trees), strict=True)
     rounds = []
     for _ in range(options.rounds):
-        rounds.append(await measure(chosen.kubeconfig, [*map(Path, trees)], options.items, options.parallel))
+        rounds.append(await measure(kubeconfig, [*map(Path, trees)], options.items, options.parallel))
         for name, figures in zip(names, rounds[-1], strict=True):
             print(f"{name}: {figures}", flush=True)
     costs = [mean(figures.cpu for figures in column) for column in zip(*rounds, strict=True)]

@@ -16,7 +16,6 @@ from typing import Any
 
 from adze.core.model import API_VERSION
 from adze.shell.cluster import JSON_PATCH, MERGE, METADATA, Cluster, resource
-from tests.cluster import provider
 
 from . import client
 from .table import quantile
@@ -69,10 +68,7 @@ async def measure(
 
 async def run(options: argparse.Namespace) -> None:
     """A run of each kind in a namespace of its own."""
-    chosen = provider.choose()
-    if not chosen.is_ready():
-        raise client.Refused("no cluster is Ready: python -m tests.cluster up")
-    async with client.place(chosen.kubeconfig) as (cluster, namespace):
+    async with client.place(client.ready()) as (cluster, namespace, _):
         for name, spec in (
             ("own-workflow", {"workflowSpec": {"steps": _steps(options.steps)}}),
             ("by-name", {"workflow": "somewhere"}),

@@ -24,7 +24,6 @@ import msgspec
 from adze.core.model import API_VERSION, Run, WorkflowSpec
 from adze.core.pods import Pod
 from adze.shell.cluster import Cluster, resource
-from tests.cluster import provider
 
 from . import client
 from .process import Operator
@@ -190,11 +189,8 @@ async def _followed(cluster: Cluster, path: str, operator: Operator, start: floa
 
 async def run(options: argparse.Namespace) -> None:
     """An operator and a namespace of its own."""
-    chosen = provider.choose()
-    if not chosen.is_ready():
-        raise client.Refused("no cluster is Ready: python -m tests.cluster up")
-    async with client.place(chosen.kubeconfig) as (cluster, namespace):
-        operator = Operator(chosen.kubeconfig, namespace)
+    async with client.place(client.ready()) as (cluster, namespace, kubeconfig):
+        operator = Operator(kubeconfig, namespace)
         try:
             await operator.ready()
             print(await measure(cluster, namespace, operator, options.items, options.parallel, options.seconds))
