@@ -1,4 +1,6 @@
-"""Steps that are carried out by other objects than Pods: Jobs and child runs."""
+"""The objects that carry steps out: Jobs and child runs, and what is left on a Pod."""
+
+import json
 
 from tests.e2e.kube import IMAGE, Kube, Object, run, shell, steps, workflow
 
@@ -160,3 +162,14 @@ def test_a_deleted_run_takes_its_children_along(kube: Kube) -> None:
     for kind in ("workflowruns", "jobs", "pods"):
         kube.kubectl("wait", "--for=delete", kind, "--all", "--timeout=55s")
         assert kube.list(kind) == []
+
+
+def test_a_pod_of_a_step_keeps_no_record_of_its_writers(kube: Kube) -> None:
+    """The API server keeps and sends it with each write; scheduler and kubelet write after the gate has opened."""
+    kube.apply(run("r", {"name": "a", **shell("true")}))
+    assert kube.ended("r")["phase"] == "Succeeded"
+    (pod,) = kube.list("pods")
+    name = pod["metadata"]["name"]
+    kube.until("Succeeded", "pod", name, lambda pod: bool(pod["status"]["phase"] == "Succeeded"))
+    shown = json.loads(kube.must("get", "pod", name, "-o", "json", "--show-managed-fields"))
+    assert "managedFields" not in shown["metadata"]
