@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -32,6 +34,16 @@ HOP = frozenset(
 )
 BIG = 2**24
 _GONE = (ConnectionError, aiohttp.ClientError, OSError)
+
+
+def _tls(upstream: Credentials) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=upstream.ca)
+    if upstream.certificate and upstream.private_key:
+        with tempfile.NamedTemporaryFile("w") as pair:  # ssl loads key pairs from files only
+            pair.write(f"{upstream.certificate}\n{upstream.private_key}")
+            pair.flush()
+            context.load_cert_chain(pair.name)
+    return context
 
 
 @dataclass(slots=True)
@@ -81,7 +93,7 @@ class Proxy:
         self._watches: list[_Watch] = []
 
     async def __aenter__(self) -> Proxy:
-        connector = aiohttp.TCPConnector(limit=0, ssl=self._upstream.tls())
+        connector = aiohttp.TCPConnector(limit=0, ssl=_tls(self._upstream))
         self._session = aiohttp.ClientSession(
             self._upstream.server, connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None)
         )

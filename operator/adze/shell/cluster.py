@@ -1,19 +1,22 @@
 """A small client of the API server: six verbs, typed answers, one error type.
 
-The official client costs four to six times the CPU of this a call, most of it before the socket.
+The official client costs four to six times the CPU of this a call, most of it before the socket. HTTP is left to
+reqwest (docs/adr/0035-reqwest.md).
 """
 
 import asyncio
 import base64
-import ssl
-import tempfile
-from collections.abc import AsyncIterator, Mapping
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import DetailedPyreqwestError, PyreqwestError, ReadTimeoutError
 
 from adze.shell import metrics
 from adze.shell.skew import Skew
@@ -26,9 +29,15 @@ JSON = "application/json"
 METADATA = f"{JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 """Asks for an answer that holds nothing of an object but its metadata."""
 
-TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
-SILENCE = 75
-"""Seconds after which a watch without even a bookmark is taken for dead (the API server sends one a minute)."""
+TIMEOUT = timedelta(seconds=15)
+"""For one call, from its turn to its whole answer."""
+CONNECT = timedelta(seconds=5)
+IDLE = timedelta(seconds=30)
+"""A connection that was unused for longer is closed; the API server does so after 90 s, maybe as a call is sent."""
+SILENCE = timedelta(seconds=75)
+"""A watch without even a bookmark is ended: the API server sends one a minute, unless nothing at all has happened."""
+TOKEN_AGE = 60.0
+"""Seconds for which a token is taken from memory. Its file has the next one long before it ends."""
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -77,23 +86,27 @@ class Credentials:
     token: str | None = None
     token_path: Path | None = None
 
-    def headers(self) -> dict[str, str]:
-        """The Authorization header, if there's a token."""
-        token = self.token_path.read_text().strip() if self.token_path else self.token
-        return {"Authorization": f"Bearer {token}"} if token else {}
+    def current_token(self) -> str | None:
+        """The token to show, if there's one."""
+        return self.token_path.read_text().strip() if self.token_path else self.token
 
-    def tls(self) -> ssl.SSLContext:
-        """A TLS context that trusts the CA and shows the client certificate."""
-        context = ssl.create_default_context(cadata=self.ca)
-        if self.insecure:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+    def client(self, agent: str) -> Client:
+        """An HTTP client that trusts the CA and shows the client certificate."""
+        builder = (
+            ClientBuilder()
+            .user_agent(agent)
+            .no_proxy()
+            .follow_redirects(False)
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            .pool_idle_timeout(IDLE)
+            .danger_accept_invalid_certs(self.insecure)
+        )
+        if self.ca:
+            builder = builder.add_root_certificate_pem(self.ca.encode())
         if self.certificate and self.private_key:
-            with tempfile.NamedTemporaryFile("w") as pair:  # ssl loads key pairs from files only
-                pair.write(f"{self.certificate}\n{self.private_key}")
-                pair.flush()
-                context.load_cert_chain(pair.name)
-        return context
+            builder = builder.identity_pem(f"{self.certificate}\n{self.private_key}".encode())
+        return builder.build()
 
 
 def text_of(data: bytes | str | None) -> str | None:
@@ -107,50 +120,52 @@ def text_of(data: bytes | str | None) -> str | None:
 class Cluster:
     """Calls one API server. At most `connections` calls are in flight, and none starts while it asks for a pause."""
 
-    def __init__(self, credentials: Credentials, agent: str, connections: int = 48, skew: Skew | None = None) -> None:
+    def __init__(
+        self,
+        credentials: Credentials,
+        agent: str,
+        connections: int = 48,
+        skew: Skew | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`skew` is told of the answers' times."""
         self._skew = skew
+        self._clock = clock
         self._credentials = credentials
-        # Not the connector's limit: a wait for a connection would count against the call's timeout.
+        self._server = credentials.server.rstrip("/")
+        self._authorization: dict[str, str] = {}
+        self._read_again = -math.inf
+        # Not the client's limit: a wait for a connection would count against the call's timeout, and watches hang.
         self._turn = asyncio.Semaphore(connections)
         self._throttle = Throttle()
-        connector = aiohttp.TCPConnector(limit=0, ssl=credentials.tls(), ttl_dns_cache=300)
-        # Watches hang; they must not take connections from calls.
-        watching = aiohttp.TCPConnector(limit=0, ssl=credentials.tls(), ttl_dns_cache=300)
-        options: dict[str, Any] = {"headers": {"User-Agent": agent}, "auto_decompress": True}
-        self._session = aiohttp.ClientSession(credentials.server, connector=connector, timeout=TIMEOUT, **options)
-        self._watching = aiohttp.ClientSession(
-            credentials.server,
-            connector=watching,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=SILENCE),
-            read_bufsize=2**20,
-            **options,
-        )
+        self._client = credentials.client(agent)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._session.close()
-        await self._watching.close()
+        await self._client.close()
 
     async def call(
         self, method: str, path: str, body: Any = None, kind: str = JSON, accept: str = JSON, **params: str
     ) -> bytes:
         """One call; the answer's body. ApiError tells what went wrong."""
-        headers = {**self._credentials.headers(), "Accept": accept}
-        data = None
+        headers = {"Accept": accept}
+        builder = self._client.request(method, self._server + path).timeout(TIMEOUT)
+        if params:
+            builder = builder.query(params)
         if body is not None:
-            data = msgspec.json.encode(body)
             headers["Content-Type"] = kind
+            builder = builder.body_bytes(msgspec.json.encode(body))
         async with self._turn:
             await self._throttle.wait()
+            request = builder.headers(headers | self._authorized()).build()
             sent = self._skew.clock() if self._skew else 0.0
             try:
-                async with self._session.request(method, path, data=data, headers=headers, params=params) as response:
-                    if self._skew:
-                        self._skew.heed(response.headers.get("Date", ""), sent)
-                    answer = await response.read()
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                raise ApiError(0, "Unreachable", f"{method} {path}: {error or type(error).__name__}") from error
+                response = await request.send()
+                answer = bytes(await response.bytes())
+            except PyreqwestError as error:
+                raise _unreachable(f"{method} {path}", error) from error
+        if self._skew:
+            self._skew.heed(response.get_header("Date") or "", sent)
         metrics.api_calls.labels(method, response.status).inc()
         if response.status < 400:
             return answer
@@ -158,23 +173,39 @@ class Cluster:
         raise _error(response.status, answer)
 
     async def watch(self, path: str, **params: str) -> AsyncIterator[bytes]:
-        """The lines of a watch until the server ends it. ApiError if it can't be opened or falls silent."""
-        headers = {**self._credentials.headers(), "Accept": JSON}
+        """The lines of a watch until the server ends it or falls silent. ApiError if it can't be opened or breaks."""
         params |= {"watch": "true", "allowWatchBookmarks": "true"}
         await self._throttle.wait()
+        # A limit of 0 hands every line over at once; any other would hold lines back until so many bytes are there.
+        builder = self._client.get(self._server + path).query(params).streamed_read_buffer_limit(0)
         try:
-            async with self._watching.get(path, headers=headers, params=params) as response:
+            async with builder.headers({"Accept": JSON, **self._authorized()}).build_streamed() as response:
                 if response.status >= 400:
                     self._throttle.heed(response.status, response.headers)
-                    raise _error(response.status, await response.read())
+                    raise _error(response.status, bytes(await response.bytes()))
                 rest = b""
-                async for chunk in response.content.iter_any():
-                    *lines, rest = (rest + chunk).split(b"\n")
+                while chunk := await response.body_reader.read_chunk():
+                    *lines, rest = (rest + bytes(chunk)).split(b"\n")
                     for line in lines:
                         if line:
                             yield line
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiError(0, "Unreachable", f"watch {path}: {error or type(error).__name__}") from error
+        except ReadTimeoutError:
+            return
+        except PyreqwestError as error:
+            raise _unreachable(f"watch {path}", error) from error
+
+    def _authorized(self) -> dict[str, str]:
+        if self._clock() >= self._read_again:
+            token = self._credentials.current_token()
+            self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
+            self._read_again = self._clock() + TOKEN_AGE
+        return self._authorization
+
+
+def _unreachable(call: str, error: PyreqwestError) -> ApiError:
+    # The innermost cause says what happened, the error only where.
+    causes = error.details["causes"] if isinstance(error, DetailedPyreqwestError) else None
+    return ApiError(0, "Unreachable", f"{call}: {causes[-1]['message'] if causes else error.message}")
 
 
 def _error(code: int, answer: bytes) -> ApiError:

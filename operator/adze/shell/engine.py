@@ -278,15 +278,15 @@ class Engine:
         return await drive(steps, self._do, self._allowed)
 
     async def _do(self, batch: Sequence[Call]) -> list[Any]:
-        if len(batch) == 1:
-            return [await self._do_one(batch[0])]
-        turn = asyncio.Semaphore(AT_A_TIME)
+        answers: list[Any] = [None] * len(batch)
+        left = iter(enumerate(batch))
 
-        async def do_in_turn(call: Call) -> Any:
-            async with turn:
-                return await self._do_one(call)
+        async def do_those_left() -> None:
+            for place, call in left:
+                answers[place] = await self._do_one(call)
 
-        return list(await asyncio.gather(*map(do_in_turn, batch)))
+        await asyncio.gather(*(do_those_left() for _ in batch[:AT_A_TIME]))
+        return answers
 
     async def _do_one(self, call: Call) -> Any:
         answer = await self._driver.do(call)
