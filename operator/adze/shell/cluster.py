@@ -76,7 +76,7 @@ class ApiError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How to reach and convince an API server. `token_path` is read again and again: tokens rotate."""
+    """How to reach and convince an API server. What `token_path` holds changes: tokens rotate."""
 
     server: str
     ca: str | None = None

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -15,10 +15,11 @@ from adze.core.carrier import Carrier
 from adze.core.model import API_VERSION, LEASE_API_VERSION, Entry, Event, Lease, Metadata, Run, Workflow
 from adze.core.slots import Slot
 from adze.shell import carriers
-from adze.shell.cluster import JSON, JSON_PATCH, MERGE, METADATA, ApiError, Cluster, resource, selector
+from adze.shell.cluster import JSON_PATCH, MERGE, METADATA, ApiError, Cluster, resource, selector
 from adze.shell.event_lists import EventLists
 
 log = structlog.get_logger()
+S = TypeVar("S", Run, Workflow)
 
 _run = msgspec.json.Decoder(Run).decode
 _workflow = msgspec.json.Decoder(Workflow).decode
@@ -114,18 +115,20 @@ class Driver:
         return _workflow(await self._cluster.call("GET", path))
 
     async def _write_status(self, call: calls.WriteStatus) -> Run:
-        # The spec has not changed, or the version would have, and the status is what was written: a large run isn't
-        # sent back with each write.
-        answer = await self._patch_status("workflowruns", call.run, call.status, METADATA)
-        return msgspec.structs.replace(call.run, metadata=_bare(answer).metadata, status=call.status)
+        return await self._swap("workflowruns", call.run, call.status)
 
-    async def _patch_status(
-        self, plural: str, known: Run | Workflow, status: msgspec.Struct, accept: str = JSON
-    ) -> bytes:
-        """The fields that differ; with the resourceVersion in it, it is a compare-and-swap."""
+    async def _write_workflow(self, call: calls.WriteWorkflow) -> Workflow:
+        return await self._swap("workflows", call.workflow, call.status)
+
+    async def _swap(self, plural: str, known: S, status: msgspec.Struct) -> S:
+        """Write the fields that differ, if nobody has written meanwhile.
+
+        Then nothing else has changed and the status is what was written, so a large object needn't be sent back.
+        """
         path = resource(API_VERSION, known.metadata.namespace, plural, known.metadata.name, "status")
         patch = [*_replaced("/metadata", _seen(known)), *swap(known.status, status)]
-        return await self._cluster.call("PATCH", path, patch, JSON_PATCH, accept)
+        answer = await self._cluster.call("PATCH", path, patch, JSON_PATCH, METADATA)
+        return msgspec.structs.replace(known, metadata=_bare(answer).metadata, status=status)
 
     async def _list_pods(self, call: calls.ListPods) -> dict[str, Carrier]:
         metadata = call.run.metadata
@@ -219,9 +222,6 @@ class Driver:
     async def _create_run(self, call: calls.CreateRun) -> Run:
         path = resource(API_VERSION, call.manifest["metadata"]["namespace"], "workflowruns")
         return _run(await self._cluster.call("POST", path, call.manifest))
-
-    async def _write_workflow(self, call: calls.WriteWorkflow) -> Workflow:
-        return _workflow(await self._patch_status("workflows", call.workflow, call.status))
 
     async def _create_lease(self, call: calls.CreateLease) -> Lease:
         path = resource(LEASE_API_VERSION, call.manifest["metadata"]["namespace"], "leases")
