@@ -81,7 +81,7 @@ async def place(kubeconfig: Path) -> AsyncIterator[Place]:
             await create_namespace(cluster, namespace)
             await refuse_company(cluster, namespace)
             account = Path(directory) / "kubeconfig"
-            account.write_text(await operators(cluster, namespace, kubeconfig))
+            account.write_text(await operator_kubeconfig(cluster, namespace, kubeconfig))
             yield Place(cluster, namespace, account)
         finally:
             say(f"removing namespace {namespace}")
@@ -125,7 +125,7 @@ async def create_namespace(cluster: Cluster, name: str) -> None:
         await asyncio.sleep(0.1)
 
 
-async def operators(cluster: Cluster, namespace: str, kubeconfig: Path) -> str:
+async def operator_kubeconfig(cluster: Cluster, namespace: str, kubeconfig: Path) -> str:
     """A kubeconfig with a token, as an operator has it in a cluster. Its rights go with the namespace.
 
     The API server remembers a token. A client certificate's chain it verifies with each call, which in a wide run took
@@ -143,16 +143,9 @@ async def operators(cluster: Cluster, namespace: str, kubeconfig: Path) -> str:
     await cluster.call("POST", resource("rbac.authorization.k8s.io/v1", None, "clusterrolebindings"), binding)
     asked = {"spec": {"expirationSeconds": TOKEN_SECONDS}}
     token = msgspec.json.decode(await cluster.call("POST", f"{accounts}/{ACCOUNT}/token", asked))["status"]["token"]
-    flat = [
-        binary.tools() / "kubectl",
-        f"--kubeconfig={kubeconfig}",
-        "config",
-        "view",
-        "--minify",
-        "--flatten",
-        "-o=json",
-    ]
-    config = msgspec.json.decode(await asyncio.to_thread(run, flat))
+    view = ["config", "view", "--minify", "--flatten", "-o=json"]
+    shown = await asyncio.to_thread(run, [binary.tools() / "kubectl", f"--kubeconfig={kubeconfig}", *view])
+    config = msgspec.json.decode(shown)
     config["users"][0]["user"] = {"token": token}
     return msgspec.json.encode(config).decode()
 
