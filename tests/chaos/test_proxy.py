@@ -13,6 +13,7 @@ from adze.shell.cluster import MERGE, ApiError, Cluster, Credentials
 from tests.chaos import faults
 from tests.chaos.faults import Do, Fault, Request
 from tests.chaos.proxy import Proxy, Trap
+from tests.serving import served
 
 RUN = "/apis/adze.dev/v1alpha1/namespaces/ns/workflowruns/r"
 PODS = "/api/v1/namespaces/ns/pods"
@@ -42,12 +43,9 @@ async def upstream() -> AsyncIterator[tuple[Upstream, str]]:
     upstream = Upstream()
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", upstream.handle)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield upstream, f"http://127.0.0.1:{runner.addresses[0][1]}"
-    upstream.events.put_nowait(b"")
-    await runner.cleanup()
+    async with served(application) as address:
+        yield upstream, address
+        upstream.events.put_nowait(b"")
 
 
 @pytest_asyncio.fixture

@@ -11,6 +11,7 @@ from aiohttp import web
 from adze.shell.cluster import Cluster, Credentials
 from tests.chaos.checker import Word, check
 from tests.chaos.recorder import Recorder
+from tests.serving import served
 
 RUNS = "/apis/adze.dev/v1alpha1/namespaces/ns/workflowruns"
 Items = dict[str, int]
@@ -78,16 +79,13 @@ async def etcd() -> AsyncIterator[tuple[Etcd, Recorder]]:
     etcd = Etcd()
     application = web.Application()
     application.router.add_get("/{path:.*}", etcd.handle)
-    runner = web.AppRunner(application, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    cluster = Cluster(Credentials(server=f"http://127.0.0.1:{runner.addresses[0][1]}"), agent="test/1")
-    recorder = Recorder(cluster, "ns")
-    await recorder.start()
-    yield etcd, recorder
-    await recorder.stop()
-    await cluster.close()
-    await runner.cleanup()
+    async with served(application) as address:
+        cluster = Cluster(Credentials(server=address), agent="test/1")
+        recorder = Recorder(cluster, "ns")
+        await recorder.start()
+        yield etcd, recorder
+        await recorder.stop()
+        await cluster.close()
 
 
 async def _seen(recorder: Recorder, count: int) -> list[tuple[int, str, bool]]:

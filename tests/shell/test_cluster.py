@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,59 +14,43 @@ from aiohttp import web
 
 from adze.shell import cluster as module
 from adze.shell.cluster import ApiError, Cluster, Credentials
+from tests.serving import served
 
 LINE = b'{"type":"ADDED"}'
 PATIENCE = 10
 """Seconds within which anything here must happen."""
 
 
-class Server:
+async def _tokens(request: web.Request) -> web.Response:
+    return web.Response(text=request.headers.get("Authorization", ""))
+
+
+async def _hang(_: web.Request) -> web.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def _watch(request: web.Request) -> web.StreamResponse:
+    assert request.query["watch"] == "true"
+    response = web.StreamResponse()
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    await response.write(LINE + b"\n" + LINE[:5])
+    if request.path == "/watch":
+        return await _hang(request)
+    assert request.transport is not None
+    request.transport.close()
+    return response
+
+
+def server(tls: ssl.SSLContext | None = None) -> AbstractAsyncContextManager[str]:
     """Answers `/tokens` with the Authorization header, `/hang` never, `/watch` with a line, half a line, and no end.
 
     `/broken` is a watch that breaks off."""
-
-    def __init__(self) -> None:
-        self.app = web.Application()
-        self.app.add_routes(
-            [
-                web.get("/tokens", self._tokens),
-                web.get("/hang", self._hang),
-                web.get("/watch", self._watch),
-                web.get("/broken", self._watch),
-            ]
-        )
-
-    async def _tokens(self, request: web.Request) -> web.Response:
-        return web.Response(text=request.headers.get("Authorization", ""))
-
-    async def _hang(self, _: web.Request) -> web.Response:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async def _watch(self, request: web.Request) -> web.StreamResponse:
-        assert request.query["watch"] == "true"
-        response = web.StreamResponse()
-        response.enable_chunked_encoding()
-        await response.prepare(request)
-        await response.write(LINE + b"\n" + LINE[:5])
-        if request.path == "/broken":
-            assert request.transport is not None
-            request.transport.close()
-            return response
-        await asyncio.Event().wait()
-        raise AssertionError
-
-
-@asynccontextmanager
-async def served(context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
-    """The address of a server."""
-    runner = web.AppRunner(Server().app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    try:
-        yield f"http{'s' if context else ''}://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+    app = web.Application()
+    app.add_routes([web.get("/tokens", _tokens), web.get("/hang", _hang)])
+    app.add_routes([web.get("/watch", _watch), web.get("/broken", _watch)])
+    return served(app, tls)
 
 
 @asynccontextmanager
@@ -82,7 +66,7 @@ async def client(credentials: Credentials, clock: Callable[[], float] = time.mon
 
 async def test_a_line_is_told_at_once() -> None:
     async with (
-        served() as address,
+        server() as address,
         client(Credentials(address)) as subject,
         aclosing(subject.watch("/watch")) as lines,  # type: ignore[type-var]
     ):
@@ -91,19 +75,19 @@ async def test_a_line_is_told_at_once() -> None:
 
 async def test_a_silent_watch_ends_without_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENCE", timedelta(seconds=0.2))
-    async with served() as address, client(Credentials(address)) as subject:
+    async with server() as address, client(Credentials(address)) as subject:
         assert [line async for line in subject.watch("/watch")] == [LINE]
 
 
 async def test_a_watch_that_is_never_opened_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SILENCE", timedelta(seconds=0.2))
-    async with served() as address, client(Credentials(address)) as subject:
+    async with server() as address, client(Credentials(address)) as subject:
         with pytest.raises(ApiError, match="watch /hang: operation timed out"):
             [line async for line in subject.watch("/hang")]
 
 
 async def test_a_watch_that_breaks_off_is_an_error() -> None:
-    async with served() as address, client(Credentials(address)) as subject:
+    async with server() as address, client(Credentials(address)) as subject:
         seen = []
         with pytest.raises(ApiError, match=r"watch /broken: .*EOF"):
             async for line in subject.watch("/broken"):
@@ -113,14 +97,14 @@ async def test_a_watch_that_breaks_off_is_an_error() -> None:
 
 async def test_a_call_without_an_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TIMEOUT", timedelta(seconds=0.2))
-    async with served() as address, client(Credentials(address)) as subject:
+    async with server() as address, client(Credentials(address)) as subject:
         with pytest.raises(ApiError, match="GET /hang: operation timed out") as caught:
             await subject.call("GET", "/hang")
         assert caught.value.code == 0, "nobody knows whether it was done"
 
 
 async def test_who_cannot_be_reached_is_said() -> None:
-    async with served() as address:
+    async with server() as address:
         pass
     async with client(Credentials(address)) as subject:
         with pytest.raises(ApiError, match="GET /tokens: Connection refused"):
@@ -131,7 +115,7 @@ async def test_a_new_token_is_shown_soon(tmp_path: Path) -> None:
     now = 0.0
     token = tmp_path / "token"
     token.write_text("old\n")
-    async with served() as address, client(Credentials(address, token_path=token), lambda: now) as subject:
+    async with server() as address, client(Credentials(address, token_path=token), lambda: now) as subject:
         assert await subject.call("GET", "/tokens") == b"Bearer old"
         token.write_text("new\n")
         assert await subject.call("GET", "/tokens") == b"Bearer old"
@@ -148,7 +132,7 @@ async def test_only_servers_of_a_known_authority_are_trusted() -> None:
     known, other = trustme.CA(), trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     known.issue_cert("127.0.0.1").configure_cert(context)
-    async with served(context) as address:
+    async with server(context) as address:
         async with client(Credentials(address, ca=pem(other, known))) as subject:
             assert await subject.call("GET", "/tokens") == b""
         async with client(Credentials(address, ca=pem(other))) as subject:
@@ -169,7 +153,7 @@ async def test_a_client_certificate_is_shown() -> None:
         "certificate": mine.cert_chain_pems[0].bytes().decode(),
         "private_key": mine.private_key_pem.bytes().decode(),
     }
-    async with served(context) as address:
+    async with server(context) as address:
         async with client(Credentials(address, ca=pem(authority), **shown)) as subject:
             assert await subject.call("GET", "/tokens") == b""
         async with client(Credentials(address, ca=pem(authority))) as subject:

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from adze.shell import metrics
 from adze.shell.cluster import Cluster, Credentials
 from adze.shell.skew import EVERY, TOLERATED, Skew
+from tests.serving import served
 
 NOON = 1_772_366_400.0
 
@@ -98,12 +99,8 @@ async def server(clock: Clock) -> AsyncIterator[str]:
 
     app = web.Application()
     app.add_routes([web.get("/{path:.*}", answer)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    yield f"http://{host}:{port}"
-    await runner.cleanup()
+    async with served(app) as address:
+        yield address
 
 
 async def test_a_client_looks_at_the_answers_of_its_calls(server: str, clock: Clock, skew: Skew) -> None:

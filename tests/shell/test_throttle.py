@@ -8,6 +8,7 @@ from aiohttp import web
 
 from adze.shell.cluster import ApiError, Cluster, Credentials
 from adze.shell.throttle import LONGEST, Throttle
+from tests.serving import served
 
 
 class Time:
@@ -82,12 +83,8 @@ async def server() -> AsyncIterator[tuple[Server, str]]:
     subject = Server(refusals=1)
     app = web.Application()
     app.add_routes([web.get("/{path:.*}", subject.answer)])
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    host, port = runner.addresses[0][:2]
-    yield subject, f"http://{host}:{port}"
-    await runner.cleanup()
+    async with served(app) as address:
+        yield subject, address
 
 
 async def test_a_throttled_client_starts_no_call_before_the_pause_is_over(

@@ -6,7 +6,6 @@ reqwest (docs/adr/0035-reqwest.md).
 
 import asyncio
 import base64
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -134,7 +133,7 @@ class Cluster:
         self._credentials = credentials
         self._server = credentials.server.rstrip("/")
         self._authorization: dict[str, str] = {}
-        self._read_again = -math.inf
+        self._read_again = 0.0
         # Not the client's limit: a wait for a connection would count against the call's timeout, and watches hang.
         self._turn = asyncio.Semaphore(connections)
         self._throttle = Throttle()
